@@ -1,0 +1,149 @@
+"""From a request to its answer: who may ask, what is asked, has it been answered, answer it.
+
+Promise: whatever a handler does, the caller gets a reply or a refusal; a handler that raises is a defect (500, logged with its
+stack) unless something it needs is away for a moment (503); nothing is worked on past its deadline.
+"""
+
+import asyncio
+import time
+from typing import Any
+
+from broker import answers
+from broker.connection import BrokerAwayError
+from broker.injection import pick
+from broker.lane import Answer, Ask, LaneError, Request, Requester, refuse
+from broker.outbox import Origin
+from broker.reading import read
+from broker.service import Answerer, Service
+from broker.telemetry import REQUEST_SECONDS, REQUESTS, log
+from broker.transaction import Database, Transaction, was_broken_off
+from contracts.base import (
+    Caller,
+    Operation,
+    Refusal,
+    deadline_passed,
+    forbidden,
+    nobody_there,
+    request_failed,
+    temporarily_unavailable,
+    unauthenticated,
+)
+
+
+class Answering:
+    """Answers the operations of one service."""
+
+    def __init__(self, service: Service, database: Database | None, requester: Requester) -> None:
+        self._service = service
+        self._database = database
+        self._requester = requester
+
+    async def __call__(self, request: Request) -> Answer:
+        """The answer; never raises."""
+        began = time.perf_counter()
+        answerer = self._service.answerers.get(request.topic)
+        outcome: bytes | Refusal = nobody_there() if answerer is None else await self._safely(answerer, request)
+        answer = refuse(outcome) if isinstance(outcome, Refusal) else Answer(outcome)
+        if answerer is not None:
+            slug = outcome.slug if isinstance(outcome, Refusal) else "replied"
+            REQUESTS.labels(request.topic, slug).inc()
+            REQUEST_SECONDS.labels(request.topic).observe(time.perf_counter() - began)
+        return answer
+
+    async def _safely(self, answerer: Answerer, request: Request) -> bytes | Refusal:
+        try:
+            async with asyncio.timeout(request.seconds_left):
+                return await self._answer(answerer, request)
+        except TimeoutError:
+            return deadline_passed()
+        except (LaneError, BrokerAwayError) as error:
+            log.warning("another service did not answer", topic=request.topic, error=repr(error))
+            return temporarily_unavailable()
+        except Exception as error:
+            if was_broken_off(error):
+                log.warning("the database is away", topic=request.topic, error=repr(error))
+                return temporarily_unavailable()
+            log.exception("a request failed", topic=request.topic)
+            return request_failed()
+
+    async def _answer(self, answerer: Answerer, request: Request) -> bytes | Refusal:
+        refusal = _may_not(answerer, request.caller)
+        if refusal is not None:
+            return refusal
+        asked = read(answerer.operation, request)
+        if isinstance(asked, Refusal):
+            return asked
+        if answerer.is_query or self._database is None:
+            return await self._query(answerer, asked, request)
+        return await self._write(self._database, answerer, asked, request)
+
+    async def _query(self, answerer: Answerer, asked: Operation[Any], request: Request) -> bytes | Refusal:
+        given = self._given(request)
+        if answerer.first is not None:
+            refusal = await self._go_first(answerer, asked, given)
+            if refusal is not None:
+                return refusal
+        if Transaction not in answerer.wants.values() or self._database is None:
+            return _dump(answerer, await answerer.handler(asked, **pick(answerer.wants, given)))
+        async with self._database.reading() as transaction:
+            given[Transaction] = transaction
+            return _dump(answerer, await answerer.handler(asked, **pick(answerer.wants, given)))
+
+    async def _write(
+        self, database: Database, answerer: Answerer, asked: Operation[Any], request: Request
+    ) -> bytes | Refusal:
+        identity = answers.Identity.of(request) if answerer.operation.answer_is_kept else None
+        given = self._given(request)
+        if answerer.first is not None:
+            before = await self._given_before(database, identity) if request.idempotency_key is not None else None
+            refusal = before if before is not None else await self._go_first(answerer, asked, given)
+            if refusal is not None:
+                return refusal
+
+        async def effect(transaction: Transaction) -> bytes | Refusal:
+            if identity is not None:
+                before = await answers.claim(transaction.session, identity)
+                if before is not None:
+                    transaction.abandon()
+                    return before
+            reply = await answerer.handler(asked, **pick(answerer.wants, {**given, Transaction: transaction}))
+            result = _dump(answerer, reply)
+            if isinstance(result, Refusal):
+                transaction.abandon()
+            elif identity is not None:
+                await answers.keep(transaction.session, identity, result)
+            return result
+
+        return await database.transact(Origin(request.request_id, None, request.traceparent), effect)
+
+    @staticmethod
+    async def _given_before(database: Database, identity: answers.Identity | None) -> bytes | Refusal | None:
+        if identity is None:
+            return None
+        async with database.reading() as transaction:
+            return await answers.given_before(transaction.session, identity)
+
+    @staticmethod
+    async def _go_first(answerer: Answerer, asked: Operation[Any], given: dict[Any, Any]) -> Refusal | None:
+        """Run what comes before the transaction; its result joins what is given."""
+        assert answerer.first is not None
+        result = await answerer.first.handler(asked, **pick(answerer.first.wants, given))
+        if isinstance(result, Refusal):
+            return result
+        given[answerer.first.gives] = result
+        return None
+
+    def _given(self, request: Request) -> dict[Any, Any]:
+        ask = Ask(self._requester, request.deadline, request.caller, request.traceparent)
+        return {**self._service.provided, Caller: request.caller, Ask: ask}
+
+
+def _may_not(answerer: Answerer, caller: Caller) -> Refusal | None:
+    who = "anyone" if answerer.http is None else answerer.http.who
+    if who != "anyone" and caller.id is None:
+        return unauthenticated()
+    return forbidden() if who == "staff" and not caller.is_staff else None
+
+
+def _dump(answerer: Answerer, reply: object) -> bytes | Refusal:
+    return reply if isinstance(reply, Refusal) else answerer.reply.dump_json(reply)

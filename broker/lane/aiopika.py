@@ -1,0 +1,241 @@
+"""The request lane carried by aio-pika.
+
+Promise: any number of requests in flight over one exclusive reply queue; answers are matched by a random correlation id
+and by nothing else; a request that may have killed a worker is tried alone, and refused when it did so twice; work past
+its deadline is never started, however long it waited in a prefetch buffer.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Iterable
+
+import aio_pika
+from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractExchange, AbstractIncomingMessage, AbstractQueue
+
+from broker import topology
+from broker.connection import BrokerAwayError, Link
+from broker.ids import new_token
+from broker.lane import (
+    Answer,
+    Answering,
+    DeadlinePassedError,
+    NobodyThereError,
+    OverloadedError,
+    Request,
+    refuse,
+)
+from broker.lane.wire import OUTCOME, REFUSED, REPLIED, MalformedRequestError, deadline_of, headers_of, request_from
+from broker.liveness import Liveness
+from broker.telemetry import LANE_DROPPED, REDELIVERIES, log
+from contracts.base import request_poisoned
+
+PREFETCH = 64
+MAX_IN_FLIGHT = 10_000
+REQUEST_BODY_KEPT = 100_000
+
+
+class AioPikaRequester:
+    """Asks over one link; `owner` names its reply queues."""
+
+    def __init__(self, link: Link, *, owner: str) -> None:
+        self._link = link
+        self._owner = owner
+        self._waiting: dict[str, asyncio.Future[Answer]] = {}
+        self._exchange: AbstractExchange | None = None
+        self._reply_to = ""
+        link.on_connect(self._set_up)
+        link.on_loss(self._fail_all)
+
+    async def request(self, request: Request) -> Answer:
+        """Ask and wait for the answer. Raises LaneError or BrokerAwayError."""
+        left = request.seconds_left
+        if left <= 0:
+            raise DeadlinePassedError(request.topic)
+        if self._exchange is None:
+            raise BrokerAwayError("the broker is away")
+        if len(self._waiting) >= MAX_IN_FLIGHT:
+            raise OverloadedError(request.topic)
+        correlation_id = new_token()
+        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._waiting[correlation_id] = answer
+        try:
+            async with asyncio.timeout(left):
+                await self._publish(self._exchange, request, correlation_id, left)
+                return await answer
+        except TimeoutError:
+            raise DeadlinePassedError(request.topic) from None
+        except (aio_pika.exceptions.AMQPError, RuntimeError) as error:
+            raise BrokerAwayError(repr(error)) from error
+        finally:
+            del self._waiting[correlation_id]
+
+    async def _publish(self, exchange: AbstractExchange, request: Request, correlation_id: str, left: float) -> None:
+        message = aio_pika.Message(
+            request.body,
+            headers=headers_of(request),
+            content_type="application/json",
+            correlation_id=correlation_id,
+            message_id=correlation_id,
+            reply_to=self._reply_to,
+            expiration=left,
+        )
+        await exchange.publish(message, request.topic, mandatory=True)
+
+    async def _set_up(self, connection: AbstractConnection) -> None:
+        channel = await connection.channel(publisher_confirms=False)
+        await topology.declare_exchanges(channel)
+        channel.return_callbacks.add(self._returned)
+        queue = await channel.declare_queue(
+            topology.reply_queue(self._owner, new_token()), exclusive=True, arguments={"x-queue-type": "classic"}
+        )
+        await queue.bind(topology.REPLIES, queue.name)
+        await queue.consume(self._answered, no_ack=True)
+        self._reply_to = f"{queue.name}|{topology.REPLIES}"
+        self._exchange = await channel.get_exchange(topology.REQUESTS, ensure=False)
+
+    async def _answered(self, message: AbstractIncomingMessage) -> None:
+        answer = self._waiting.get(message.correlation_id or "")
+        if answer is None or answer.done():
+            LANE_DROPPED.labels("late-reply").inc()
+            return
+        answer.set_result(Answer(message.body, refused=message.headers.get(OUTCOME) == REFUSED))
+
+    def _returned(self, _: object, message: AbstractIncomingMessage) -> None:
+        answer = self._waiting.get(message.correlation_id or "")
+        if answer is not None and not answer.done():
+            answer.set_exception(NobodyThereError(message.routing_key or ""))
+
+    def _fail_all(self) -> None:
+        self._exchange = None
+        for answer in self._waiting.values():
+            if not answer.done():
+                answer.set_exception(BrokerAwayError("the connection to the broker was lost"))
+
+
+class AioPikaResponder:
+    """Answers a service's requests with `answering`; consumes on one link, replies on another, because a broker under an
+    alarm stops reading from connections that publish."""
+
+    def __init__(
+        self,
+        service: str,
+        topics: Iterable[str],
+        answering: Answering,
+        *,
+        consuming: Link,
+        publishing: Link,
+        liveness: Liveness,
+    ) -> None:
+        self._service = service
+        self._topics = tuple(topics)
+        self._answering = answering
+        self._publishing = publishing
+        self._liveness = liveness
+        self._consumers: list[tuple[AbstractQueue, str]] = []
+        self._replies: AbstractExchange | None = None
+        self._kept: AbstractChannel | None = None
+        publishing.on_connect(self._set_up_publishing)
+        consuming.on_connect(self._set_up_consuming)
+
+    async def drain(self, *, within: float) -> None:
+        """Take nothing new and finish what has begun, for at most `within` seconds."""
+        consumers, self._consumers = self._consumers, []
+        for queue, tag in consumers:
+            with contextlib.suppress(Exception):
+                await queue.cancel(tag)
+        await self._liveness.idle(topology.requests_queue(self._service), within=within)
+
+    async def _set_up_publishing(self, connection: AbstractConnection) -> None:
+        channel = await connection.channel(publisher_confirms=False)
+        self._replies = await channel.get_exchange(topology.REPLIES, ensure=False)
+        self._kept = await connection.channel(publisher_confirms=True, on_return_raises=True)
+
+    async def _set_up_consuming(self, connection: AbstractConnection) -> None:
+        channel = await connection.channel()
+        await topology.declare_exchanges(channel)
+        await topology.declare_requests(channel, self._service, self._topics)
+        await channel.set_qos(prefetch_count=PREFETCH)
+        alone = await connection.channel()
+        await alone.set_qos(prefetch_count=1)
+        requests = await channel.get_queue(topology.requests_queue(self._service), ensure=False)
+        suspects = await alone.get_queue(topology.suspects_queue(self._service), ensure=False)
+        self._liveness.watch(requests.name)
+        self._consumers = [
+            (requests, await requests.consume(self._take)),
+            (suspects, await suspects.consume(self._take_suspect)),
+        ]
+
+    async def _take(self, message: AbstractIncomingMessage) -> None:
+        if self._liveness.proven(topology.requests_queue(self._service), message):
+            await _acknowledge(message)
+        elif message.redelivered:
+            REDELIVERIES.labels(topology.requests_queue(self._service)).inc()
+            log.warning("a request was delivered again, it is tried alone", topic=message.routing_key)
+            await self._set_aside(message, topology.REQUESTS, topology.suspects_key(self._service))
+            await _acknowledge(message)
+        else:
+            await self._answer(message, message.routing_key or "")
+
+    async def _take_suspect(self, message: AbstractIncomingMessage) -> None:
+        topic = str(message.headers.get("suspected-topic", ""))
+        if not message.redelivered:
+            await self._answer(message, topic)
+            return
+        log.error("a request killed the service twice, it is kept in the dead letters", topic=topic)
+        await self._reply(message, refuse(request_poisoned()))
+        await self._set_aside(message, topology.DEAD_LETTERS, topology.suspects_queue(self._service))
+        await _acknowledge(message)
+
+    async def _answer(self, message: AbstractIncomingMessage, topic: str) -> None:
+        try:
+            request = request_from(topic, message.body, message.headers, default_id=message.message_id or new_token())
+            if request.seconds_left <= 0:
+                LANE_DROPPED.labels("expired").inc()
+            else:
+                with self._liveness.busy(topology.requests_queue(self._service)):
+                    await self._reply(message, await self._answering(request))
+        except MalformedRequestError as error:
+            LANE_DROPPED.labels("malformed").inc()
+            log.warning("a request was dropped", topic=topic, error=str(error))
+        await _acknowledge(message)
+
+    async def _reply(self, message: AbstractIncomingMessage, answer: Answer) -> None:
+        queue, _, exchange = (message.reply_to or "").partition("|")
+        if exchange != topology.REPLIES:  # nobody waits, or somebody wants us to write elsewhere
+            return
+        reply = aio_pika.Message(
+            answer.body,
+            headers={OUTCOME: REFUSED if answer.refused else REPLIED},
+            content_type="application/json",
+            correlation_id=message.correlation_id,
+        )
+        try:
+            await self._publishing.wait_up(within=max(0.0, deadline_of(message.headers) - time.time()))
+            assert self._replies is not None
+            await self._replies.publish(reply, queue, mandatory=False)
+        except (BrokerAwayError, aio_pika.exceptions.AMQPError, RuntimeError) as error:
+            LANE_DROPPED.labels("reply-not-sent").inc()
+            log.warning("a reply could not be sent", topic=message.routing_key, error=repr(error))
+
+    async def _set_aside(self, message: AbstractIncomingMessage, exchange: str, key: str) -> None:
+        await self._publishing.wait_up(within=30)
+        assert self._kept is not None
+        target = await self._kept.get_exchange(exchange, ensure=False)
+        headers = {"suspected-topic": message.routing_key or "", **message.headers}
+        copy = aio_pika.Message(
+            message.body[:REQUEST_BODY_KEPT] if exchange == topology.DEAD_LETTERS else message.body,
+            headers=headers,
+            content_type=message.content_type,
+            correlation_id=message.correlation_id,
+            message_id=new_token(),
+            reply_to=message.reply_to,
+            expiration=message.expiration if exchange == topology.REQUESTS else None,
+        )
+        await target.publish(copy, key, mandatory=True)
+
+
+async def _acknowledge(message: AbstractIncomingMessage) -> None:
+    """A lost channel can't be acknowledged on: the broker delivers again, and handlers are idempotent."""
+    with contextlib.suppress(aio_pika.exceptions.AMQPError, RuntimeError):
+        await message.ack()

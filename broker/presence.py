@@ -1,0 +1,203 @@
+"""Hello, beat, bye: how instances are found, and found missing.
+
+Promise: a `Herald` says hello at every connect and whenever the roll is called, beats every two seconds and says bye; a
+`Watcher` keeps a `Registry` true: it knows every instance within the time of one roll call after it connects, knows the
+services that are away from the stream of accepted manifests, and asks the broker who consumes as soon as a beat is missed.
+Messages without a broker-validated user id are ignored.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import aio_pika
+from aio_pika.abc import AbstractConnection, AbstractExchange, AbstractIncomingMessage
+from pydantic import ValidationError
+
+from broker import topology
+from broker.connection import BrokerAwayError, Link
+from broker.ids import new_id, new_token
+from broker.liveness import Liveness
+from broker.registry import Registry
+from broker.telemetry import REFUSED_CLAIMS, log
+from contracts.base import Message
+from contracts.presence import Accepted, Beat, Bye, Hello, Manifest, RollCall
+
+BEAT_EVERY = 2.0
+_MARK = "presence.accepted"
+
+
+class Voice:
+    """Says presence messages over a link, with the login that the broker validates; says nothing while it is away."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+        self._exchange: AbstractExchange | None = None
+        link.on_connect(self._set_up)
+
+    async def say(self, message: Message, key: str) -> None:
+        """Publish; a message that can't be sent is not missed, because another follows."""
+        body = aio_pika.Message(
+            message.model_dump_json().encode(),
+            user_id=self._link.login,
+            content_type="application/json",
+            message_id=new_token(),
+        )
+        with contextlib.suppress(aio_pika.exceptions.AMQPError, RuntimeError):
+            if self._exchange is not None and self._link.connection is not None:
+                await self._exchange.publish(body, key, mandatory=False, timeout=2)
+
+    async def _set_up(self, connection: AbstractConnection) -> None:
+        channel = await connection.channel(publisher_confirms=False)
+        self._exchange = await channel.get_exchange(topology.PRESENCE, ensure=False)
+
+
+class Herald:
+    """Speaks for one instance of a service."""
+
+    def __init__(self, manifest: Manifest, *, publishing: Link, consuming: Link, liveness: Liveness) -> None:
+        self.instance = new_id()
+        self._manifest = manifest
+        self._started_at = datetime.now(UTC)
+        self._liveness = liveness
+        self._voice = Voice(publishing)
+        self._publishing = publishing
+        consuming.on_connect(self._listen_to_roll_calls)
+
+    async def beat_forever(self) -> None:
+        """Beat until cancelled."""
+        service, digest = self._manifest.service, self._manifest.digest
+        while True:
+            await asyncio.sleep(BEAT_EVERY)
+            ages = tuple(int(age) for age in self._liveness.ages().values())
+            beat = Beat(instance=self.instance, service=service, digest=digest, load=self._liveness.load, consumed=ages)
+            await self._voice.say(beat, f"{Beat.topic}.{service}")
+
+    async def bye(self) -> None:
+        """Tell that this instance takes nothing more."""
+        service = self._manifest.service
+        await self._voice.say(Bye(instance=self.instance, service=service), f"{Bye.topic}.{service}")
+
+    async def _hello(self) -> None:
+        with contextlib.suppress(BrokerAwayError):
+            await self._publishing.wait_up(within=5)
+        hello = Hello(instance=self.instance, manifest=self._manifest, started_at=self._started_at)
+        await self._voice.say(hello, f"{Hello.topic}.{self._manifest.service}")
+
+    async def _listen_to_roll_calls(self, connection: AbstractConnection) -> None:
+        channel = await connection.channel()
+        queue = await _own_queue(channel, self._manifest.service)
+        await queue.bind(topology.PRESENCE, RollCall.topic)
+        await queue.consume(self._answer_the_roll_call, no_ack=True)
+        await self._hello()
+
+    async def _answer_the_roll_call(self, _: AbstractIncomingMessage) -> None:
+        await self._hello()
+
+
+class Watcher:
+    """Keeps a registry true over one link; `on_change` is called after every change."""
+
+    def __init__(self, registry: Registry, link: Link, *, owner: str, on_change: Callable[[], None]) -> None:
+        self.registry = registry
+        self.known = asyncio.Event()
+        """Set once the manifests are read and the roll has been called."""
+        self._id = new_id()
+        self._link = link
+        self._owner = owner
+        self._on_change = on_change
+        self._voice = Voice(link)
+        self._kept: set[str] = set()
+        self._replayed = asyncio.Event()
+        link.on_connect(self._set_up)
+
+    async def watch_forever(self) -> None:
+        """Look after missed beats until cancelled."""
+        while True:
+            await asyncio.sleep(0.5)
+            now = time.monotonic()
+            for service in self.registry.late(now=now):
+                if self._link.is_up and await self._consumers(service) == 0:
+                    log.warning("nobody consumes the requests of a service, it is away", service_away=service)
+                    self.registry.nobody_consumes(service)
+            if self._link.is_up:
+                self.registry.forget_the_lost(now=now)
+            self._on_change()
+
+    async def _consumers(self, service: str) -> int:
+        assert self._link.connection is not None
+        with contextlib.suppress(aio_pika.exceptions.AMQPError, RuntimeError):
+            async with self._link.connection.channel() as channel:
+                queue = await channel.declare_queue(topology.requests_queue(service), passive=True, timeout=2)
+                return queue.declaration_result.consumer_count or 0
+        return 0
+
+    async def _set_up(self, connection: AbstractConnection) -> None:
+        channel = await connection.channel()
+        await topology.declare_exchanges(channel)
+        await channel.set_qos(prefetch_count=200)
+        self._replayed.clear()
+        marker = new_token()
+        manifests = await channel.get_queue(topology.MANIFESTS, ensure=False)
+
+        async def remember(message: AbstractIncomingMessage) -> None:
+            await self._remember(message, marker)
+
+        await manifests.consume(remember, arguments={"x-stream-offset": "first"})
+        await self._voice.say(RollCall(asked_by=self._id), f"{_MARK}.{marker}")
+        await asyncio.wait_for(self._replayed.wait(), 10)
+        queue = await _own_queue(channel, self._owner)
+        for message in (Hello, Beat, Bye):
+            await queue.bind(topology.PRESENCE, f"{message.topic}.#")
+        await queue.consume(self._hear, no_ack=True)
+        await self._call_the_roll()
+        await asyncio.sleep(0.2)
+        self.known.set()
+
+    async def _call_the_roll(self) -> None:
+        await self._voice.say(RollCall(asked_by=self._id), RollCall.topic)
+
+    async def _remember(self, message: AbstractIncomingMessage, marker: str) -> None:
+        with contextlib.suppress(aio_pika.exceptions.AMQPError, RuntimeError):
+            await message.ack()
+        if message.routing_key == f"{_MARK}.{marker}":
+            self._replayed.set()
+        if not self.registry.trusts(message.user_id):
+            REFUSED_CLAIMS.labels("not an edge").inc()
+            return
+        with contextlib.suppress(ValidationError):  # the markers of other edges
+            accepted = Accepted.model_validate_json(message.body)
+            self._kept.add(accepted.manifest.digest)
+            self.registry.accept(accepted.manifest, login=accepted.login, newest=accepted.newest)
+            self._on_change()
+
+    async def _hear(self, message: AbstractIncomingMessage) -> None:
+        login, key, now = message.user_id, message.routing_key or "", time.monotonic()
+        if login is None:
+            REFUSED_CLAIMS.labels("no user id").inc()
+            return
+        try:
+            if key.startswith(Hello.topic):
+                await self._greet(Hello.model_validate_json(message.body), login, now)
+            elif key.startswith(Beat.topic):
+                if not self.registry.beat(Beat.model_validate_json(message.body), login=login, now=now):
+                    await self._call_the_roll()
+            elif key.startswith(Bye.topic):
+                self.registry.bye(Bye.model_validate_json(message.body), login=login)
+        except ValidationError as error:
+            REFUSED_CLAIMS.labels("not a presence message").inc()
+            log.warning("a presence message was refused", login=login, key=key, error=str(error)[:300])
+        self._on_change()
+
+    async def _greet(self, hello: Hello, login: str, now: float) -> None:
+        if self.registry.hello(hello, login=login, now=now) and hello.manifest.digest not in self._kept:
+            self._kept.add(hello.manifest.digest)
+            accepted = Accepted(login=login, manifest=hello.manifest, newest=hello.started_at)
+            await self._voice.say(accepted, f"{Accepted.topic}.{hello.manifest.service}")
+
+
+async def _own_queue(channel: aio_pika.abc.AbstractChannel, owner: str) -> aio_pika.abc.AbstractQueue:
+    name = topology.presence_queue(owner, new_token())
+    return await channel.declare_queue(name, exclusive=True, arguments={"x-queue-type": "classic"})

@@ -1,0 +1,162 @@
+"""The relay: carries the outbox to the broker.
+
+Promise: every committed row is published and confirmed at least once; rows of one aggregate leave in the order they were
+written, one at a time, however many relays run, because each partition has one holder (an advisory lock on a connection of
+the relay's own); a row that the broker refuses waits with back-off and holds up its own aggregate only. The committing process
+wakes its relay; a notification wakes the others; the poll is the guarantee.
+"""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import Sequence
+from itertools import groupby
+from zlib import crc32
+
+import asyncpg
+
+from broker.connection import BrokerAwayError, Link
+from broker.outbox import PARTITIONS
+from broker.publisher import Publisher, PublishRefusedError
+from broker.telemetry import PUBLISHED, REFUSED_ROWS, log
+from broker.topology import COMMANDS, RETURNS
+
+POLL = 0.5
+SHARE_EVERY = 2.0
+BATCH = 200
+_MEMBERS = 1000
+"""The advisory lock that every relay of a service shares: how many hold it is how many there are."""
+
+_WAITING = """
+SELECT id, partition, aggregate, exchange, topic, headers, body FROM outbox o
+WHERE partition = ANY($1) AND (not_before IS NULL OR not_before <= now())
+  AND NOT EXISTS (SELECT 1 FROM outbox b WHERE b.aggregate = o.aggregate AND b.id < o.id AND b.not_before > now())
+ORDER BY id LIMIT $2
+"""
+_MEMBER_COUNT = """
+SELECT count(*) FROM pg_locks
+WHERE locktype = 'advisory' AND granted AND classid::bigint = $1 AND objid::bigint = $2
+  AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+"""
+_REFUSED = """
+UPDATE outbox SET attempts = attempts + 1, error = $2,
+  not_before = now() + interval '1 second' * least(60, 0.2 * power(2, least(attempts, 10))) WHERE id = $1
+"""
+
+
+class Relay:
+    """Publishes one service's outbox, together with the relays of its other instances."""
+
+    def __init__(self, service: str, database_url: str, publisher: Publisher, link: Link) -> None:
+        self._service = service
+        self._url = database_url
+        self._publisher = publisher
+        self._link = link
+        self._lock_class = crc32(f"relay {service}".encode())
+        self._channel = f"outbox_{service}"
+        self._held: set[int] = set()
+        self._wake = asyncio.Event()
+        self._tell_others = False
+
+    def wake(self, partitions: set[int]) -> None:
+        """Rows of these partitions were committed."""
+        if not partitions <= self._held:
+            self._tell_others = True
+        self._wake.set()
+
+    async def run_forever(self) -> None:
+        """Relay until cancelled, over every loss of the database or the broker."""
+        said = False
+        while True:
+            try:
+                await self._work()
+            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+                if not said:
+                    log.warning("the relay lost the database, trying on", error=repr(error))
+                said = True
+            await asyncio.sleep(0.5)
+
+    async def _work(self) -> None:
+        connection = await asyncpg.connect(self._url, timeout=5, command_timeout=30)
+        try:
+            await connection.set_type_codec("jsonb", schema="pg_catalog", encoder=json.dumps, decoder=json.loads)
+            await connection.add_listener(self._channel, lambda *_: self._wake.set())
+            await connection.execute(f"SELECT pg_advisory_lock_shared({_signed(self._lock_class)}, {_MEMBERS})")
+            shared_at = -SHARE_EVERY
+            while True:
+                now = asyncio.get_running_loop().time()
+                if now - shared_at >= SHARE_EVERY:
+                    await self._share(connection)
+                    shared_at = now
+                if not await self._flush(connection):
+                    await self._rest(connection)
+        finally:
+            self._held.clear()
+            with contextlib.suppress(Exception):
+                await connection.close(timeout=2)
+
+    async def _share(self, connection: asyncpg.Connection) -> None:
+        """Hold no more than our share of the partitions, and take free ones up to it."""
+        members = await connection.fetchval(_MEMBER_COUNT, self._lock_class, _MEMBERS)
+        share = -(-PARTITIONS // max(1, members))
+        for partition in sorted(self._held, reverse=True)[: max(0, len(self._held) - share)]:
+            await connection.execute(f"SELECT pg_advisory_unlock({_signed(self._lock_class)}, {partition})")
+            self._held.discard(partition)
+        for partition in range(PARTITIONS):
+            if len(self._held) < share and partition not in self._held:
+                lock = f"SELECT pg_try_advisory_lock({_signed(self._lock_class)}, {partition})"
+                if await connection.fetchval(lock):
+                    self._held.add(partition)
+
+    async def _flush(self, connection: asyncpg.Connection) -> int:
+        """Publish a batch; returns how many rows went."""
+        if not self._link.is_up or not self._held:
+            return 0
+        rows = await connection.fetch(_WAITING, sorted(self._held), BATCH)
+        if not rows:
+            return 0
+        by_aggregate = sorted(rows, key=lambda row: (row["aggregate"], row["id"]))
+        chains = [list(chain) for _, chain in groupby(by_aggregate, key=lambda row: row["aggregate"])]
+        # In the order of their first rows, so that what was committed first is published first.
+        chains.sort(key=lambda chain: chain[0]["id"])
+        results = await asyncio.gather(*(self._publish(chain) for chain in chains))
+        sent = [row_id for published, _ in results for row_id in published]
+        if sent:
+            await connection.execute("DELETE FROM outbox WHERE id = ANY($1)", sent)
+        for _, refused in results:
+            if refused is not None:
+                await connection.execute(_REFUSED, *refused)
+        return len(sent)
+
+    async def _publish(self, chain: Sequence[asyncpg.Record]) -> tuple[list[int], tuple[int, str] | None]:
+        """Publish one aggregate's rows in order, up to the first that is refused."""
+        sent: list[int] = []
+        for row in chain:
+            exchange = row["exchange"]
+            try:
+                # Every event goes to the history, so `mandatory` would say nothing about events.
+                await self._publisher.publish(
+                    exchange, row["topic"], row["body"], row["headers"], mandatory=exchange in (COMMANDS, RETURNS)
+                )
+            except PublishRefusedError as error:
+                REFUSED_ROWS.labels(exchange).inc()
+                log.warning("the broker refused a message, it waits", topic=row["topic"], error=str(error)[:300])
+                return sent, (row["id"], str(error)[:1000])
+            except BrokerAwayError:
+                break
+            PUBLISHED.labels(exchange).inc()
+            sent.append(row["id"])
+        return sent, None
+
+    async def _rest(self, connection: asyncpg.Connection) -> None:
+        if self._tell_others:
+            self._tell_others = False
+            await connection.execute("SELECT pg_notify($1, '')", self._channel)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._wake.wait(), POLL)
+        self._wake.clear()
+
+
+def _signed(number: int) -> int:
+    """Advisory locks take signed 32-bit integers."""
+    return number - 2**32 if number >= 2**31 else number

@@ -1,0 +1,179 @@
+"""A service that runs.
+
+Promise: it takes nothing before its schema is up to date and its queues are bound; at SIGTERM it says bye, takes nothing new, finishes
+what it has begun and closes; when it no longer consumes although the broker is there, it ends itself (exit code 70), so that
+whoever supervises it starts it again.
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable, Coroutine
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import uvloop
+
+from broker import answers, inbox
+from broker.answering import Answering
+from broker.connection import BrokerAwayError, Link
+from broker.injection import pick
+from broker.lane import Ask
+from broker.lane.aiopika import AioPikaRequester, AioPikaResponder
+from broker.liveness import Liveness
+from broker.migrate import migrate
+from broker.outbox import Origin
+from broker.presence import Herald
+from broker.publisher import Publisher
+from broker.relay import Relay
+from broker.retries import Retries
+from broker.service import Service
+from broker.subscriptions import Subscriptions
+from broker.telemetry import configure_logging, log
+from broker.transaction import Database, Transaction
+
+GRACE = 8.0
+BROKER_PATIENCE = 60.0
+PRUNE_EVERY = 3600.0
+STUCK = 70
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """What a running service is made of, for those who run one inside their own loop (tests)."""
+
+    requester: AioPikaRequester
+    database: Database | None
+    stuck: asyncio.Event
+
+
+@contextlib.asynccontextmanager
+async def running(service: Service, *, amqp_url: str, database_url: str | None) -> AsyncIterator[Running]:
+    """Run a service until the block ends. Raises BrokerAwayError if the broker can't be reached at the start."""
+    service.check()
+    database = await _database(service, database_url)
+    consuming = Link(amqp_url, name=f"{service.name} requests")
+    publishing = Link(amqp_url, name=f"{service.name} publishing")
+    publisher, liveness = Publisher(publishing), Liveness(publishing)
+    requester = AioPikaRequester(publishing, owner=service.name)
+    responder = AioPikaResponder(
+        service.name,
+        service.answerers,
+        Answering(service, database, requester),
+        consuming=consuming,
+        publishing=publishing,
+        liveness=liveness,
+    )
+    subscriptions = Subscriptions(
+        service, database, link=consuming, requester=requester, retries=Retries(publisher), liveness=liveness
+    )
+    herald = Herald(service.manifest(), publishing=publishing, consuming=consuming, liveness=liveness)
+    chores: list[Callable[[], Coroutine[Any, Any, None]]] = [herald.beat_forever, liveness.probe_forever]
+    if database is not None:
+        relay = Relay(service.name, database.url, publisher, publishing)
+        database.wake = relay.wake
+        chores += [relay.run_forever, partial(_prune_forever, database)]
+    tasks: list[asyncio.Task[None]] = []
+    try:
+        await publishing.start()
+        await publishing.wait_up(within=BROKER_PATIENCE)
+        await _at_start(service, database, requester)
+        await consuming.start()
+        await consuming.wait_up(within=BROKER_PATIENCE)
+        await subscriptions.start()
+        tasks = [asyncio.create_task(chore()) for chore in chores]
+        log.info("serving", instance=str(herald.instance), version=service.version)
+        yield Running(requester, database, liveness.stuck)
+    finally:
+        log.info("leaving")
+        await herald.bye()
+        await asyncio.gather(responder.drain(within=GRACE), subscriptions.drain(within=GRACE))
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await consuming.close()
+        await publishing.close()
+        await _close(service, database)
+
+
+def run(service: Service) -> None:
+    """Run a service as a process of its own. Exits 1 with one sentence if it can't start."""
+    configure_logging(service.name)
+    amqp_url = os.environ.get("HEDGEROW_AMQP_URL")
+    if not amqp_url:
+        sys.exit(
+            f"{service.name}: set HEDGEROW_AMQP_URL to the broker's address (amqp://login:password@host:port/vhost)."
+        )
+    try:
+        code = uvloop.run(_serve(service, amqp_url, os.environ.get("HEDGEROW_DATABASE_URL")))
+    except BrokerAwayError as error:
+        sys.exit(f"{service.name}: {error}; is HEDGEROW_AMQP_URL right?")
+    except (TypeError, ValueError) as error:
+        log.exception("the service can't be put together")
+        sys.exit(f"{service.name}: {error}")
+    sys.exit(code)
+
+
+async def _serve(service: Service, amqp_url: str, database_url: str | None) -> int:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    async with running(service, amqp_url=amqp_url, database_url=database_url) as it:
+        waits = [asyncio.create_task(stop.wait()), asyncio.create_task(it.stuck.wait())]
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        for wait in waits:
+            wait.cancel()
+        if it.stuck.is_set():
+            log.error("this instance does not consume any more, it ends itself")
+            return STUCK
+    return 0
+
+
+async def _database(service: Service, url: str | None) -> Database | None:
+    if url is None:
+        if service.migrations is not None:
+            raise ValueError(
+                "set HEDGEROW_DATABASE_URL to the service's database (postgresql://role:password@host/name)"
+            )
+        return None
+    await migrate(url, service.migrations)
+    return Database(url, service=service.name, says=frozenset(kind.topic for kind in service.says))
+
+
+async def _at_start(service: Service, database: Database | None, requester: AioPikaRequester) -> None:
+    loop = asyncio.get_running_loop()
+    for handler, wants in service.starters:
+        given: dict[Any, Any] = {**service.provided, Ask: Ask(requester, loop.time() + 5)}
+
+        async def work(
+            transaction: Transaction | None,
+            handler: Any = handler,
+            wants: dict[str, Any] = wants,
+            given: dict[Any, Any] = given,
+        ) -> None:
+            await handler(**pick(wants, {**given, Transaction: transaction}))
+
+        await (work(None) if database is None else database.transact(Origin("start"), work))
+
+
+async def _prune_forever(database: Database) -> None:
+    while True:
+        await asyncio.sleep(PRUNE_EVERY)
+        with contextlib.suppress(Exception):
+            await database.transact(Origin("prune"), _prune)
+
+
+async def _prune(transaction: Transaction) -> None:
+    await inbox.prune(transaction.session)
+    await answers.prune(transaction.session)
+
+
+async def _close(service: Service, database: Database | None) -> None:
+    for thing in service.provided.values():
+        if hasattr(thing, "aclose"):
+            await thing.aclose()
+    if database is not None:
+        await database.close()

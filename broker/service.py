@@ -1,0 +1,215 @@
+"""A service, as its author writes it.
+
+Promise: a `Service` is a declaration: what it answers, hears, does and says, with plain typed handlers. Transaction, inbox, outbox,
+retries, presence and drain are implied. Mistakes in the declaration (another service's operation, a parameter that nobody
+can give) are found when it is put together, in one sentence.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from importlib.metadata import version as installed_version
+from types import UnionType
+from typing import Any, TypeVar, Union, get_args, get_origin
+
+from faststream.rabbit import RabbitRouter
+from pydantic import TypeAdapter
+
+from broker.injection import Attempt, Handler, check, given_by, needs
+from broker.lane import Ask
+from broker.topology import COMMANDS, EVENTS, work_queue
+from broker.transaction import Transaction
+from contracts.base import Caller, Command, Event, Operation, Query, Refusal, Said
+from contracts.presence import Manifest, Offer, Route, Saying, Who
+
+Function = TypeVar("Function", bound=Callable[..., Awaitable[Any]])
+_METHODS_WITHOUT_BODY = ("GET", "DELETE")
+
+
+def Http(
+    method: str, path: str, *, status: int = 200, who: Who = "user", query: tuple[str, ...] = ()
+) -> Route:
+    """How an operation is reached over HTTP. Only `who="anyone"` needs no access token.
+
+    Fields named in the path come from the path, those in `query` (for GET and DELETE: all others) from the query string,
+    the rest from the JSON body.
+    """
+    return Route.model_validate({"method": method, "path": path, "status": status, "who": who, "query": query})
+
+
+@dataclass(frozen=True, slots=True)
+class Answerer:
+    """How an operation is answered; `first` runs before the transaction."""
+
+    operation: type[Operation[Any]]
+    handler: Handler
+    wants: dict[str, Any]
+    reply: TypeAdapter[Any]
+    http: Route | None
+    first: "First | None"
+
+    @property
+    def is_query(self) -> bool:
+        """Whether it may be asked again at will."""
+        return issubclass(self.operation, Query)
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """How an event or a command is handled."""
+
+    message: type[Said]
+    handler: Handler
+    wants: dict[str, Any]
+    ordered: bool
+    first: "First | None"
+    queue: str
+    exchange: str
+
+
+@dataclass(frozen=True, slots=True)
+class First:
+    """What happens outside, before the transaction; its result is given to the handler by its type."""
+
+    handler: Handler
+    wants: dict[str, Any]
+    gives: Any
+
+
+@dataclass
+class Service:
+    """The declaration of a service. Its name is the first part of its topics, its login and its schema.
+
+    `says` lists the events and commands that it may emit and send; `migrations` names the package with its Alembic `versions`.
+    """
+
+    name: str
+    says: tuple[type[Said], ...] = ()
+    migrations: str | None = None
+    version: str = field(default_factory=lambda: installed_version("hedgerow"))
+    answerers: dict[str, Answerer] = field(default_factory=dict, init=False)
+    listeners: dict[str, Listener] = field(default_factory=dict, init=False)
+    starters: list[tuple[Handler, dict[str, Any]]] = field(default_factory=list, init=False)
+    provided: dict[Any, Any] = field(default_factory=dict, init=False)
+    router: RabbitRouter = field(default_factory=RabbitRouter, init=False)
+    """For subscribers in plain FastStream, beside those declared here."""
+
+    def answers(
+        self, operation: type[Operation[Any]], *, http: Route | None = None, first: Handler | None = None
+    ) -> Callable[[Function], Function]:
+        """Answer an operation: the handler returns its reply or a Refusal. Raises ValueError for another's operation."""
+        self._must_own(operation.topic)
+
+        def register(handler: Function) -> Function:
+            route = None if http is None else _complete(http, operation)
+            reply: TypeAdapter[Any] = TypeAdapter(operation.reply_type())
+            self.answerers[operation.topic] = Answerer(operation, handler, needs(handler), reply, route, _first(first))
+            return handler
+
+        return register
+
+    def hears(
+        self, event: type[Event], *, ordered: bool = True, first: Handler | None = None
+    ) -> Callable[[Function], Function]:
+        """Hear an event, in the order of its aggregate unless `ordered` is False."""
+        return self._listen(event, EVENTS, ordered, first)
+
+    def does(self, command: type[Command], *, first: Handler | None = None) -> Callable[[Function], Function]:
+        """Do what another service commands. Raises ValueError for a command to another service."""
+        self._must_own(command.topic)
+        return self._listen(command, COMMANDS, False, first)
+
+    def at_start(self, handler: Function) -> Function:
+        """Run at each instance's start, in a transaction, after the migrations."""
+        wants = needs(handler, message=False)
+        self.starters.append((handler, wants))
+        return handler
+
+    def provide(self, thing: object, *, as_type: Any = None) -> None:
+        """Give `thing` to every handler with a parameter of its type (or of `as_type`)."""
+        self.provided[as_type or type(thing)] = thing
+
+    def run(self) -> None:
+        """Serve until SIGTERM or SIGINT, as HEDGEROW_AMQP_URL and HEDGEROW_DATABASE_URL say."""
+        from broker.running import run  # the declaration can be read without what runs it
+
+        run(self)
+
+    def check(self) -> None:
+        """Raises TypeError if a handler wants something that can't be given."""
+        given = {Transaction, Ask, *self.provided}
+        for answerer in self.answerers.values():
+            self._check(answerer.handler, answerer.wants, answerer.first, given | {Caller})
+        for listener in self.listeners.values():
+            self._check(listener.handler, listener.wants, listener.first, given | {Attempt})
+        for handler, wants in self.starters:
+            check(handler, wants, given)
+
+    def manifest(self) -> Manifest:
+        """What is told to the others."""
+        return Manifest(
+            service=self.name,
+            version=self.version,
+            offers=tuple(_offer(answerer) for answerer in self.answerers.values()),
+            hears=tuple(sorted(self.listeners)),
+            says=tuple(Saying(topic=kind.topic, schema_=kind.model_json_schema()) for kind in self.says),
+        )
+
+    @staticmethod
+    def _check(handler: Handler, wants: dict[str, Any], first: First | None, given: set[Any]) -> None:
+        if first is not None:
+            check(first.handler, first.wants, given - {Transaction})
+        check(handler, wants, given if first is None else {*given, first.gives})
+
+    def _listen(
+        self, message: type[Said], exchange: str, ordered: bool, first: Handler | None
+    ) -> Callable[[Function], Function]:
+        def register(handler: Function) -> Function:
+            queue = work_queue(self.name, message.topic)
+            self.listeners[message.topic] = Listener(
+                message, handler, needs(handler), ordered, _first(first), queue, exchange
+            )
+            return handler
+
+        return register
+
+    def _must_own(self, topic: str) -> None:
+        if not topic.startswith(f"{self.name}."):
+            raise ValueError(
+                f"{topic} belongs to another service: {self.name} can only answer and do what is called {self.name}.…"
+            )
+
+
+def _first(handler: Handler | None) -> First | None:
+    return None if handler is None else First(handler, needs(handler), _without_refusal(given_by(handler)))
+
+
+def _without_refusal(kind: Any) -> Any:
+    if get_origin(kind) not in (Union, UnionType):
+        return kind
+    left = tuple(part for part in get_args(kind) if part is not Refusal)
+    return left[0] if len(left) == 1 else Union[left]  # noqa: UP007 - the parts are values here
+
+
+def _complete(route: Route, operation: type[Operation[Any]]) -> Route:
+    """Name the fields of the query string. Raises ValueError if path and operation do not fit."""
+    in_path = [segment[1:-1] for segment in route.path.split("/") if segment.startswith("{")]
+    fields = set(operation.model_fields)
+    for name in (*in_path, *route.query):
+        if name not in fields:
+            raise ValueError(f"{route.method} {route.path}: {operation.__name__} has no field {name}")
+    if route.query or route.method not in _METHODS_WITHOUT_BODY:
+        return route
+    return route.model_copy(update={"query": tuple(name for name in operation.model_fields if name not in in_path)})
+
+
+def _offer(answerer: Answerer) -> Offer:
+    operation = answerer.operation
+    return Offer(
+        topic=operation.topic,
+        kind="query" if answerer.is_query else "write",
+        summary=(operation.__doc__ or "").strip().split("\n")[0],
+        http=answerer.http,
+        request=operation.model_json_schema(),
+        reply=answerer.reply.json_schema(mode="serialization"),
+        refusals=operation.refusals,
+    )

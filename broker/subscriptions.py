@@ -1,0 +1,178 @@
+"""How a service's events and commands arrive: FastStream consumers on quorum queues, one effect for each message.
+
+Promise: acknowledged only after the effect is committed, or the failure is safely in a retry tier or in the dead letters; each queue
+has a channel and a prefetch of its own, so that an error on one does not end the handlers of another; what keeps killing the
+process is given up on long before the broker's own delivery limit. A service without a database hears each
+queue's messages one at a time, in the queue's order, at least once.
+"""
+
+import asyncio
+import contextlib
+import time
+
+import aio_pika
+from aio_pika.abc import AbstractConnection
+from faststream import AckPolicy
+from faststream.rabbit import Channel, RabbitBroker, RabbitExchange, RabbitQueue
+from faststream.rabbit.message import RabbitMessage
+from pydantic import ValidationError
+from yarl import URL
+
+from broker import inbox, topology
+from broker.connection import Link
+from broker.injection import Attempt, pick
+from broker.lane import DEFAULT_SECONDS, Ask, Requester
+from broker.liveness import Liveness
+from broker.message import Incoming, MalformedMessageError, incoming
+from broker.outbox import Origin
+from broker.retries import Retries
+from broker.service import Listener, Service
+from broker.telemetry import DUPLICATES, HANDLED, PARKED, REDELIVERIES, log
+from broker.transaction import Database, Transaction
+from contracts.base import Said
+
+PREFETCH = 20
+DELIVERIES_BEFORE_GIVING_UP = 5
+
+
+class KilledTheServiceError(Exception):
+    """The message was delivered again and again and never acknowledged: it probably ends whoever tries it."""
+
+
+class Subscriptions:
+    """Consumes what one service hears and does."""
+
+    def __init__(
+        self,
+        service: Service,
+        database: Database | None,
+        *,
+        link: Link,
+        requester: Requester,
+        retries: Retries,
+        liveness: Liveness,
+    ) -> None:
+        self._service = service
+        self._database = database
+        self._link = link
+        self._requester = requester
+        self._retries = retries
+        self._liveness = liveness
+        self._joined: inbox.Joined = {}
+        self._one_at_a_time = {listener.queue: asyncio.Lock() for listener in service.listeners.values()}
+        url = URL(link.url).update_query(name=f"{service.name} events and commands")
+        self._broker = RabbitBroker(str(url), logger=None, apply_types=False)
+        link.on_connect(self._declare)
+
+    async def start(self) -> None:
+        """Consume. The queues are bound already: what is heard from now on is waited for in order."""
+        if self._database is not None:
+            ordered = {topic for topic, listener in self._service.listeners.items() if listener.ordered}
+            self._joined = await self._database.transact(Origin("start"), lambda tx: inbox.join(tx.session, ordered))
+        for listener in self._service.listeners.values():
+            self._subscribe(listener)
+        self._broker.include_router(self._service.router)
+        await self._broker.start()
+
+    async def drain(self, *, within: float) -> None:
+        """Take nothing new, finish what has begun, close: FastStream's own stop would wait first and cancel after, and what is
+        delivered in between would count as a failed delivery."""
+        for subscriber in self._broker.subscribers:
+            queue, tag = getattr(subscriber, "_queue_obj", None), getattr(subscriber, "_consumer_tag", None)
+            with contextlib.suppress(Exception):
+                if queue is not None and tag is not None:
+                    await queue.cancel(tag)
+                    subscriber._consumer_tag = None  # type: ignore[attr-defined]
+        await self._liveness.idle(*self._one_at_a_time, within=within)
+        with contextlib.suppress(Exception):
+            await asyncio.wait_for(self._broker.stop(), 5)
+
+    async def _declare(self, connection: AbstractConnection) -> None:
+        async with connection.channel() as channel:
+            await topology.declare_exchanges(channel)
+            for topic, listener in self._service.listeners.items():
+                await topology.declare_work(channel, self._service.name, topic, exchange=listener.exchange)
+
+    def _subscribe(self, listener: Listener) -> None:
+        async def receive(message: RabbitMessage) -> None:
+            await self._receive(listener, message)
+
+        self._liveness.watch(listener.queue)
+        self._broker.subscriber(
+            # Declared by us already; passive, so that a deleted queue is an error rather than a queue without a binding.
+            RabbitQueue(listener.queue, durable=True, declare=False),
+            RabbitExchange(),
+            channel=Channel(prefetch_count=PREFETCH),
+            ack_policy=AckPolicy.MANUAL,
+            decoder=_as_it_came,
+            no_reply=True,
+        )(receive)
+
+    async def _receive(self, listener: Listener, message: RabbitMessage) -> None:
+        raw = message.raw_message
+        if not self._liveness.proven(listener.queue, raw):
+            with self._liveness.busy(listener.queue):
+                await self._settle(listener, raw)
+        # A lost channel can't be acknowledged on: the broker delivers again, and the inbox knows it.
+        with contextlib.suppress(aio_pika.exceptions.AMQPError, RuntimeError):
+            await raw.ack()
+
+    async def _settle(self, listener: Listener, raw: aio_pika.abc.AbstractIncomingMessage) -> None:
+        """Have the effect, or pass the failure on; afterwards the message may be acknowledged."""
+        if raw.redelivered:
+            REDELIVERIES.labels(listener.queue).inc()
+            log.info("a message was delivered again", queue=listener.queue)
+        try:
+            message = incoming(listener.queue, raw.headers, raw.body)
+        except MalformedMessageError as error:
+            await self._retries.bury(listener.queue, raw.body, dict(raw.headers), error)
+            return
+        try:
+            if int(str(raw.headers.get("x-delivery-count", 0))) >= DELIVERIES_BEFORE_GIVING_UP:
+                raise KilledTheServiceError(f"delivered {DELIVERIES_BEFORE_GIVING_UP} times and never acknowledged")
+            await self._effect(listener, message)
+        except (ValidationError, KilledTheServiceError) as error:
+            await self._give_up(message, error)
+        except Exception as error:
+            tier = self._retries.tier_for(message.attempt)
+            if tier is None:
+                await self._give_up(message, error)
+            else:
+                await self._retries.try_again(message, tier, error)
+
+    async def _effect(self, listener: Listener, message: Incoming) -> None:
+        said = listener.message.model_validate_json(message.body)
+        given = {**self._service.provided, Attempt: Attempt(message.attempt)}
+        given[Ask] = Ask(self._requester, time.time() + DEFAULT_SECONDS, traceparent=message.origin.traceparent)
+        if listener.first is not None:
+            given[listener.first.gives] = await listener.first.handler(said, **pick(listener.first.wants, given))
+        if self._database is None:
+            async with self._one_at_a_time[listener.queue]:
+                await listener.handler(said, **pick(listener.wants, given))
+        else:
+            await self._database.transact(message.origin, lambda tx: self._once(listener, message, said, given, tx))
+
+    async def _once(
+        self, listener: Listener, message: Incoming, said: Said, given: dict[object, object], transaction: Transaction
+    ) -> None:
+        claim = await inbox.claim(transaction.session, message, self._joined)
+        if claim is inbox.Claim.DUPLICATE:
+            transaction.abandon()
+            DUPLICATES.labels(message.queue).inc()
+            log.info("a duplicate was suppressed", queue=message.queue, id=message.id)
+        elif claim is inbox.Claim.PARKED:
+            PARKED.labels(message.queue).inc()
+        else:
+            await listener.handler(said, **pick(listener.wants, {**given, Transaction: transaction}))
+            await inbox.advance(transaction, message, self._joined)
+            HANDLED.labels(message.queue).inc()
+
+    async def _give_up(self, message: Incoming, error: Exception) -> None:
+        await self._retries.bury(message.queue, message.body, message.headers, error)
+        if self._database is not None:
+            await self._database.transact(message.origin, lambda tx: inbox.advance(tx, message, self._joined))
+
+
+async def _as_it_came(message: RabbitMessage) -> RabbitMessage:
+    """A FastStream decoder that leaves the message alone."""
+    return message

@@ -1,0 +1,47 @@
+"""What the platform says about itself: counters for Prometheus and one log line a fact.
+
+Promise: labels are bounded (services, topics, queues; never ids), and nothing is dropped or suppressed without being
+counted here.
+"""
+
+import logging
+import sys
+
+import structlog
+from prometheus_client import Counter, Histogram
+
+REQUESTS = Counter("hedgerow_requests", "Requests answered.", ["topic", "outcome"])
+REQUEST_SECONDS = Histogram("hedgerow_request_seconds", "Time to answer a request.", ["topic"])
+LANE_DROPPED = Counter("hedgerow_lane_dropped", "Requests and replies that were dropped.", ["reason"])
+REDELIVERIES = Counter("hedgerow_redeliveries", "Messages that the broker delivered again.", ["queue"])
+DUPLICATES = Counter("hedgerow_inbox_duplicates", "Duplicates that the inbox suppressed.", ["queue"])
+PARKED = Counter("hedgerow_inbox_parked", "Messages that waited for their predecessor.", ["queue"])
+HANDLED = Counter("hedgerow_messages_handled", "Events and commands handled.", ["queue"])
+RETRIED = Counter("hedgerow_retries", "Messages sent to a retry tier.", ["queue", "tier"])
+DEAD_LETTERED = Counter("hedgerow_dead_letters", "Messages given up on.", ["queue"])
+PUBLISHED = Counter("hedgerow_outbox_published", "Outbox rows published and confirmed.", ["exchange"])
+REFUSED_ROWS = Counter("hedgerow_outbox_refused", "Publishes that the broker refused or returned.", ["exchange"])
+REFUSED_CLAIMS = Counter("hedgerow_presence_refused", "Manifests or claims that were refused.", ["reason"])
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+
+def configure_logging(service: str) -> None:
+    """Log to standard output: one JSON object a line, or readable lines on a terminal."""
+    renderer: structlog.types.Processor = (
+        structlog.dev.ConsoleRenderer() if sys.stdout.isatty() else structlog.processors.JSONRenderer()
+    )
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        logger_factory=structlog.WriteLoggerFactory(file=sys.stdout),
+        cache_logger_on_first_use=False,
+    )
+    structlog.contextvars.bind_contextvars(service=service)
+    logging.basicConfig(level=logging.WARNING, stream=sys.stdout, format="%(levelname)s %(name)s %(message)s")

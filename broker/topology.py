@@ -1,0 +1,122 @@
+"""Every exchange and queue of the platform, by name.
+
+Promise: nothing else in the code spells the name of an exchange or a queue; every queue names its type; declaring twice is
+harmless. Exchanges that services write to are topic exchanges (RabbitMQ's topic permissions know no other type), except
+`replies`; the default exchange is never published to.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+from aio_pika import ExchangeType
+from aio_pika.abc import AbstractChannel, AbstractQueue
+
+REQUESTS = "requests"
+REPLIES = "replies"
+COMMANDS = "commands"
+EVENTS = "events"
+PRESENCE = "presence"
+RETRIES = "retries"
+RETURNS = "returns"
+DEAD_LETTERS = "dead-letters"
+
+DURABLE_EXCHANGES = (COMMANDS, EVENTS, RETRIES, RETURNS, DEAD_LETTERS)
+"""Where durable messages are published, with confirms."""
+
+EVENT_HISTORY = "events.history"
+MANIFESTS = "presence.manifests"
+
+TIERS = {"1s": 1, "10s": 10, "1m": 60, "10m": 600}
+"""How long a message waits before it is tried again, in seconds, by tier: the first failure waits in the first tier."""
+
+_EXCHANGES = {REQUESTS, COMMANDS, EVENTS, PRESENCE, RETRIES, RETURNS, DEAD_LETTERS}
+
+# At-least-once dead-lettering silently isn't unless the overflow rejects.
+_CERTAIN_DEAD_LETTERING = {"x-dead-letter-strategy": "at-least-once", "x-overflow": "reject-publish"}
+
+
+def requests_queue(service: str) -> str:
+    """Where a service's requests wait; all its instances consume it."""
+    return f"{service}.requests"
+
+
+def suspects_queue(service: str) -> str:
+    """Where requests wait that may have killed a worker; they are tried one at a time."""
+    return f"{service}.suspects"
+
+
+def suspects_key(service: str) -> str:
+    """The routing key, on `requests`, that leads to the suspects."""
+    return f"suspects.{service}"
+
+
+def reply_queue(owner: str, token: str) -> str:
+    """Where one connection's answers arrive. The name is fresh at each connection: a fixed one races on reconnect."""
+    return f"{owner}.replies.{token}"
+
+
+def presence_queue(owner: str, token: str) -> str:
+    """Where one process hears of presence."""
+    return f"{owner}.presence.{token}"
+
+
+def work_queue(service: str, topic: str) -> str:
+    """Where a service's share of a topic's events or commands waits."""
+    return topic if topic.startswith(f"{service}.") else f"{service}.{topic}"
+
+
+def tier_queue(tier: str) -> str:
+    """Where messages wait before they are tried again."""
+    return f"retries.{tier}"
+
+
+def way_home(reason: str, queue: str) -> str:
+    """The routing key, on `returns`, that leads back to a queue: from a retry tier, a probe or a parking place."""
+    return f"{reason}.{queue}"
+
+
+async def declare_exchanges(channel: AbstractChannel) -> None:
+    """Declare all exchanges, the retry tiers, the dead letters and the two streams."""
+    for name in sorted(_EXCHANGES):
+        await channel.declare_exchange(name, ExchangeType.TOPIC, durable=True)
+    await channel.declare_exchange(REPLIES, ExchangeType.DIRECT, durable=True)
+    for tier, seconds in TIERS.items():
+        arguments = {"x-message-ttl": seconds * 1000, "x-dead-letter-exchange": RETURNS, **_CERTAIN_DEAD_LETTERING}
+        await _declare(channel, tier_queue(tier), "quorum", RETRIES, [f"{tier}.#"], arguments)
+    await _declare(channel, DEAD_LETTERS, "quorum", DEAD_LETTERS, ["#"])
+    await _declare(channel, EVENT_HISTORY, "stream", EVENTS, ["#"], {"x-max-length-bytes": 2_000_000_000})
+    await _declare(channel, MANIFESTS, "stream", PRESENCE, ["presence.accepted.#"], {"x-max-length-bytes": 64_000_000})
+
+
+async def declare_requests(channel: AbstractChannel, service: str, topics: Iterable[str]) -> None:
+    """Declare a service's request queue and its suspects, bound to the operations that it answers."""
+    requests = await _declare(channel, requests_queue(service), "classic", REQUESTS, topics)
+    await requests.bind(RETURNS, way_home("*", requests.name))
+    await _declare(channel, suspects_queue(service), "classic", REQUESTS, [suspects_key(service)])
+
+
+async def declare_work(channel: AbstractChannel, service: str, topic: str, *, exchange: str) -> str:
+    """Declare the queue for a topic of `events` or `commands` with its way home from the retries; returns its name."""
+    name = work_queue(service, topic)
+    arguments = {
+        "x-dead-letter-exchange": DEAD_LETTERS,
+        "x-dead-letter-routing-key": name,
+        **_CERTAIN_DEAD_LETTERING,
+    }
+    queue = await _declare(channel, name, "quorum", exchange, [topic], arguments)
+    await queue.bind(RETURNS, way_home("*", name))
+    return name
+
+
+async def _declare(
+    channel: AbstractChannel,
+    name: str,
+    kind: str,
+    exchange: str,
+    keys: Iterable[str],
+    arguments: dict[str, Any] | None = None,
+) -> AbstractQueue:
+    queue = await channel.declare_queue(name, durable=True, arguments={"x-queue-type": kind, **(arguments or {})})
+    for key in keys:
+        await queue.bind(exchange, key)
+    return queue

@@ -1,0 +1,112 @@
+"""The only place that commits.
+
+Promise: what a handler wrote, what it said (outbox), and the claim of the message it handled (inbox) become true together or
+not at all. A transaction that the database broke off (deadlock, serialisation, lost connection) is done again, because
+everything it would have done is claimed inside it.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import TypeVar
+
+import asyncpg
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
+
+from broker import outbox
+from broker.outbox import Origin
+from contracts.base import Command, Event, Said
+
+TRIES = 3
+_BROKEN_OFF = {"40001", "40P01", "57P01", "57P02", "57P03"}
+Result = TypeVar("Result")
+Wake = Callable[[set[int]], None]
+
+
+class Transaction:
+    """One unit of work. Handlers use `session`, `emit` and `send`; they never commit."""
+
+    def __init__(self, session: AsyncSession, *, says: frozenset[str], read_only: bool = False) -> None:
+        self.session = session
+        self.said: list[Said] = []
+        self.woken: set[int] = set()
+        self.abandoned = False
+        self._says = says
+        self._read_only = read_only
+
+    def emit(self, event: Event) -> None:
+        """Tell a fact, once this transaction is committed."""
+        self._say(event)
+
+    def send(self, command: Command) -> None:
+        """Ask another service to do something, once this transaction is committed."""
+        self._say(command)
+
+    def abandon(self) -> None:
+        """Let nothing of this transaction become true."""
+        self.abandoned = True
+
+    def _say(self, message: Said) -> None:
+        if self._read_only:
+            raise TypeError(f"a query can't say {message.topic}")
+        if message.topic not in self._says:
+            raise TypeError(f"{type(message).__name__} must be listed in the service's `says`")
+        self.said.append(message)
+
+
+class Database:
+    """A service's schema. `wake` is called with the outbox partitions that a commit filled."""
+
+    def __init__(self, url: str, *, service: str, says: frozenset[str], pool: int = 10) -> None:
+        self.url = url
+        self.wake: Wake = lambda partitions: None
+        self._service = service
+        self._says = says
+        self._engine: AsyncEngine = create_async_engine(_asyncpg(url), pool_size=pool, max_overflow=5, pool_timeout=30)
+        self._sessions = async_sessionmaker(self._engine, expire_on_commit=False)
+
+    async def close(self) -> None:
+        """Close the pool."""
+        await self._engine.dispose()
+
+    async def transact(self, origin: Origin, work: Callable[[Transaction], Awaitable[Result]]) -> Result:
+        """Do the work in a transaction, again if the database broke it off. Raises what the work raises."""
+        for _ in range(TRIES - 1):
+            try:
+                return await self._once(origin, work)
+            except (DBAPIError, OSError) as error:
+                if not was_broken_off(error):
+                    raise
+        return await self._once(origin, work)
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[Transaction]:
+        """A transaction that leaves nothing behind."""
+        async with self._sessions() as session:
+            yield Transaction(session, says=self._says, read_only=True)
+
+    async def _once(self, origin: Origin, work: Callable[[Transaction], Awaitable[Result]]) -> Result:
+        async with self._sessions() as session:
+            transaction = Transaction(session, says=self._says)
+            result = await work(transaction)
+            if transaction.abandoned:
+                await session.rollback()
+                return result
+            filled = await outbox.record(session, self._service, transaction.said, origin)
+            await session.commit()
+        if filled or transaction.woken:
+            self.wake(filled | transaction.woken)
+        return result
+
+
+def was_broken_off(error: BaseException) -> bool:
+    """Whether the database ended the transaction for a passing reason of its own."""
+    if isinstance(error, OSError | asyncpg.InterfaceError):
+        return True
+    if not isinstance(error, DBAPIError):
+        return False
+    return error.connection_invalidated or getattr(error.orig, "sqlstate", None) in _BROKEN_OFF
+
+
+def _asyncpg(url: str) -> str:
+    return "postgresql+asyncpg://" + url.split("://", 1)[1]

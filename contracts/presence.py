@@ -1,0 +1,101 @@
+"""What instances say of themselves, and what their manifests declare."""
+
+from hashlib import sha256
+from typing import Any, ClassVar, Literal
+from uuid import UUID
+
+from contracts.base import Message, Moment, RefusalKind, Slug
+
+Who = Literal["anyone", "user", "staff"]
+Schema = dict[str, Any]
+
+
+class Route(Message):
+    """How an operation is reached over HTTP: `{name}` in the path is a field, and `query` lists the fields of the query
+    string; every other field is in the JSON body."""
+
+    method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
+    path: str
+    status: int = 200
+    who: Who = "user"
+    query: tuple[str, ...] = ()
+
+
+class Offer(Message):
+    """An operation that a service answers. The schemas are JSON Schema 2020-12."""
+
+    topic: str
+    kind: Literal["query", "write"]
+    summary: str = ""
+    http: Route | None = None
+    request: Schema
+    reply: Schema
+    refusals: tuple[RefusalKind, ...] = ()
+
+
+class Saying(Message):
+    """An event or a command, with the schema of its data."""
+
+    topic: str
+    schema_: Schema
+
+
+class Manifest(Message):
+    """What a service is: what it answers, hears (events and commands) and says."""
+
+    service: Slug
+    version: str
+    offers: tuple[Offer, ...] = ()
+    hears: tuple[str, ...] = ()
+    says: tuple[Saying, ...] = ()
+
+    @property
+    def digest(self) -> str:
+        """A short name for exactly this manifest."""
+        return sha256(self.model_dump_json().encode()).hexdigest()[:16]
+
+
+class Hello(Message):
+    """An instance is there: at its start, and whenever somebody calls the roll."""
+
+    topic: ClassVar[str] = "presence.hello"
+    instance: UUID
+    manifest: Manifest
+    started_at: Moment
+
+
+class Beat(Message):
+    """An instance is still there; at most 300 bytes. `load` is how many messages it works on now; `consumed` is how many
+    seconds ago it last had proof that it consumes, for its request queue (if it has one) and then for each of its
+    manifest's `hears`, in that order."""
+
+    topic: ClassVar[str] = "presence.beat"
+    instance: UUID
+    service: str
+    digest: str
+    load: int
+    consumed: tuple[int, ...] = ()
+
+
+class Bye(Message):
+    """An instance is leaving."""
+
+    topic: ClassVar[str] = "presence.bye"
+    instance: UUID
+    service: str
+
+
+class RollCall(Message):
+    """Who is there? Every instance answers with a hello."""
+
+    topic: ClassVar[str] = "presence.roll-call"
+    asked_by: UUID
+
+
+class Accepted(Message):
+    """A manifest that an edge accepted, kept so that a service that is away is still known."""
+
+    topic: ClassVar[str] = "presence.accepted"
+    login: str
+    manifest: Manifest
+    newest: Moment

@@ -1,0 +1,22 @@
+"""`python -m edge_api`: run one edge."""
+
+import os
+import sys
+
+from broker.telemetry import configure_logging
+from edge_api.serve import serve
+from edge_api.settings import BadSettingError, settings_from
+
+
+def main() -> None:
+    """Serve until SIGTERM. A setting that is no good ends it with one sentence and status 1."""
+    try:
+        settings = settings_from(os.environ)
+        configure_logging("edge")
+        serve(settings)
+    except BadSettingError as error:
+        sys.exit(str(error))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,39 @@
+"""The wiring of the edge."""
+
+from broker.connection import Link
+from broker.lane import Requester
+from broker.lane.aiopika import AioPikaRequester
+from broker.presence import Watcher
+from broker.registry import Registry
+from edge_api.authentication import Authenticator
+from edge_api.door import Door
+from edge_api.gateway import Gateway
+from edge_api.keys import KeyRing, keys_target, over_the_lane
+from edge_api.lifespan import lifespan_of
+from edge_api.platform_routes import Checks, Lifespan, PlatformRoutes, template_of
+from edge_api.routing import Routes
+from edge_api.settings import Settings
+
+
+def edge(settings: Settings) -> Door:
+    """The edge on a real broker. It connects when its lifespan starts, and serves even while the broker is away."""
+    link = Link(settings.amqp_url, name="edge")
+    owner = link.login.partition("@")[0]
+    requester = AioPikaRequester(link, owner=owner)  # before the watcher: a route may be used as soon as it is known
+    registry = Registry(trusted_logins=settings.trusted_logins | {link.login})
+    watcher = Watcher(registry, link, owner=owner, on_change=lambda: None)
+    routes = Routes(registry, is_reserved=lambda path: template_of(path) is not None)
+    keys = KeyRing(over_the_lane(routes, requester, login=settings.keys_login))
+    checks: Checks = {
+        "broker": lambda: link.is_up,
+        "presence": watcher.known.is_set,
+        "keys": lambda: keys_target(routes, login=settings.keys_login) is not None,
+    }
+    return assemble(routes, requester, keys, checks, lifespan_of(link, watcher.watch_forever, keys.refresh_forever))
+
+
+def assemble(routes: Routes, requester: Requester, keys: KeyRing, checks: Checks, lifespan: Lifespan) -> Door:
+    """The edge of these parts."""
+    authenticator = Authenticator(keys)
+    gateway = Gateway(routes, requester, authenticator, is_known=checks["presence"])
+    return Door(gateway, PlatformRoutes(routes, authenticator, checks).application(lifespan))

@@ -1,0 +1,72 @@
+"""Where every HTTP request comes in.
+
+Promise: each gets an id of its own (a client's X-Request-Id is not it: inside the platform two requests with one id have
+one effect), exactly one response, one log line and one count; an unexpected error is logged once and tells the client
+nothing.
+"""
+
+import time
+
+from starlette.applications import Starlette
+from starlette.types import Message, Receive, Scope, Send
+
+from broker.ids import new_id
+from broker.telemetry import log
+from edge_api.gateway import Gateway, Visit
+from edge_api.platform_routes import template_of
+from edge_api.problems import RefusedError, internal_error, problem
+from edge_api.reading import ClientGoneError
+from edge_api.responses import Response
+from edge_api.telemetry import CLIENT_GONE, note
+
+
+class Door:
+    """The ASGI application: the platform's own routes go to Starlette, all others straight to the gateway."""
+
+    def __init__(self, gateway: Gateway, platform: Starlette) -> None:
+        self._gateway = gateway
+        self._platform = platform
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._platform(scope, receive, send)
+            return
+        started, visit, status = time.perf_counter(), Visit(str(new_id())), CLIENT_GONE
+        try:
+            if template := template_of(scope["path"]):
+                visit.route = template
+                status = await self._serve_platform(scope, receive, send, visit)
+            else:
+                response = await self._response(scope, receive, visit)
+                status = response.status
+                await response.send(send, request_id=visit.request_id, head=scope["method"] == "HEAD")
+        except ClientGoneError:
+            status = CLIENT_GONE
+        finally:
+            note(visit, scope["method"], status, started=started)
+
+    async def _response(self, scope: Scope, receive: Receive, visit: Visit) -> Response:
+        try:
+            return await self._gateway.answer(scope, receive, visit)
+        except RefusedError as error:
+            return problem(error.refusal, *error.headers, request_id=visit.request_id)
+        except ClientGoneError:
+            raise
+        except Exception:
+            log.exception("a request failed", route=visit.route, request_id=visit.request_id)
+            return problem(internal_error(), request_id=visit.request_id)
+
+    async def _serve_platform(self, scope: Scope, receive: Receive, send: Send, visit: Visit) -> int:
+        status = CLIENT_GONE
+
+        async def noting(message: Message) -> None:
+            nonlocal status
+            status = message.get("status", status)
+            await send(message)
+
+        scope.setdefault("state", {})["request_id"] = visit.request_id
+        try:
+            await self._platform(scope, receive, noting)
+        except Exception:  # Starlette answers it and raises it again
+            log.exception("a request failed", route=visit.route, request_id=visit.request_id)
+        return status

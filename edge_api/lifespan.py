@@ -1,0 +1,46 @@
+"""What runs as long as the edge does.
+
+Promise: the connection to the broker and the tasks beside it start and end with the edge; a task that ends by itself is
+a defect, so it ends the edge rather than leaving it half alive.
+"""
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import AsyncIterator, Callable, Coroutine
+from typing import Any
+
+from starlette.applications import Starlette
+
+from broker.connection import Link
+from broker.telemetry import log
+
+Forever = Callable[[], Coroutine[Any, Any, None]]
+
+
+def lifespan_of(link: Link, *runs: Forever) -> Callable[[Starlette], contextlib.AbstractAsyncContextManager[None]]:
+    """A lifespan that keeps the link and these tasks."""
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        await link.start()
+        tasks = [asyncio.create_task(run()) for run in runs]
+        for task in tasks:
+            task.add_done_callback(_must_not_end)
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await link.close()
+
+    return lifespan
+
+
+def _must_not_end(task: asyncio.Task[None]) -> None:
+    if not task.cancelled():
+        log.critical(
+            "a task of the edge ended, so the edge ends", task=repr(task.get_coro()), exc_info=task.exception()
+        )
+        signal.raise_signal(signal.SIGTERM)

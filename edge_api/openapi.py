@@ -1,0 +1,166 @@
+"""The OpenAPI 3.1 document of the routes that live now.
+
+Promise: made of the manifests alone; what a path or a query string carries is a parameter, the rest of an operation is
+its body; every refusal that is declared, and every one that the edge adds, is documented with its status.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+from contracts.base import (
+    RefusalKind,
+    deadline_passed,
+    forbidden,
+    invalid_request,
+    key_in_progress,
+    key_reused,
+    malformed_json,
+    nobody_there,
+    unauthenticated,
+)
+from contracts.presence import Who
+from edge_api.problems import body_too_large, unsupported_media_type
+from edge_api.routing import Target
+from edge_api.schemas import Components, Schema
+
+_SECURITY: dict[Who, list[dict[str, list[str]]]] = {
+    "anyone": [{}, {"bearer": []}],
+    "user": [{"bearer": []}],
+    "staff": [{"bearer": []}],
+}
+_PROBLEM: Schema = {
+    "title": "Problem",
+    "description": "Problem details (RFC 9457).",
+    "type": "object",
+    "required": ["type", "title", "status", "detail", "instance"],
+    "properties": {
+        "type": {"type": "string", "format": "uri-reference"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string"},
+        "instance": {"type": "string", "description": "The request id."},
+        "errors": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["pointer", "detail"],
+                "properties": {"pointer": {"type": "string"}, "detail": {"type": "string"}},
+            },
+        },
+    },
+}
+_IDEMPOTENCY_KEY: Schema = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": False,
+    "description": "The same key and body have one effect and one answer.",
+    "schema": {"type": "string", "minLength": 1, "maxLength": 255},
+}
+
+
+def document(targets: Iterable[Target]) -> dict[str, Any]:
+    """The document of these operations."""
+    components = Components()
+    components.schemas["Problem"] = _PROBLEM
+    paths: dict[str, dict[str, Any]] = {}
+    for target in sorted(targets, key=lambda target: (target.route.path, target.route.method)):
+        paths.setdefault(target.route.path, {})[target.route.method.lower()] = _operation(target, components)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Hedgerow",
+            "version": "1",
+            "description": "The operations of the services that are known now.",
+        },
+        "paths": paths,
+        "components": {
+            "schemas": components.schemas,
+            "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}},
+        },
+    }
+
+
+def _operation(target: Target, components: Components) -> dict[str, Any]:
+    offer, route, service = target.offer, target.route, target.record.name
+    in_path = [name for _, name in target.names]
+    operation: dict[str, Any] = {
+        "operationId": offer.topic,
+        "tags": [service],
+        "summary": offer.summary,
+        "security": _SECURITY[route.who],
+        "parameters": _parameters(offer.request, in_path, route.query, components, service),
+        "responses": _responses(target, components),
+    }
+    if offer.kind == "write":
+        operation["parameters"].append(_IDEMPOTENCY_KEY)
+    if body := _body(target, in_path, components):
+        operation["requestBody"] = body
+    return operation
+
+
+def _parameters(
+    request: Schema, in_path: list[str], in_query: Iterable[str], components: Components, service: str
+) -> list[Schema]:
+    places = [(name, "path") for name in in_path] + [(name, "query") for name in in_query if name not in in_path]
+    properties, required = request.get("properties", {}), request.get("required", ())
+    return [
+        {
+            "name": name,
+            "in": place,
+            "required": place == "path" or name in required,
+            "schema": components.add(
+                {**properties.get(name, {"type": "string"}), "$defs": request.get("$defs", {})}, service=service
+            ),
+        }
+        for name, place in places
+    ]
+
+
+def _body(target: Target, in_path: list[str], components: Components) -> Schema | None:
+    if target.route.method in ("GET", "DELETE"):
+        return None
+    request, elsewhere = target.offer.request, {*in_path, *target.route.query}
+    properties = {name: schema for name, schema in request.get("properties", {}).items() if name not in elsewhere}
+    if not properties:
+        return None
+    required = [name for name in request.get("required", ()) if name not in elsewhere]
+    schema = {**request, "properties": properties, "required": required}
+    if not required:
+        del schema["required"]
+    reference = components.add(schema, service=target.record.name, name=request.get("title", target.offer.topic))
+    return {"required": bool(required), "content": {"application/json": {"schema": reference}}}
+
+
+def _responses(target: Target, components: Components) -> dict[str, Any]:
+    reply, route = target.offer.reply, target.route
+    success: dict[str, Any] = {"description": "Done."}
+    if route.status != 204 and reply.get("type") != "null":
+        schema = components.add(reply, service=target.record.name, name=reply.get("title"))
+        success["content"] = {"application/json": {"schema": schema}}
+    responses = {str(route.status): success}
+    for kind in (*target.offer.refusals, *_usual_refusals(target)):
+        known = responses.setdefault(str(kind.status), _problem_response(kind.status))
+        if f"`{kind.slug}`" not in known["description"]:
+            known["description"] = f"{known['description']} `{kind.slug}`: {kind.title}".strip()
+    return responses
+
+
+def _problem_response(status: int) -> dict[str, Any]:
+    response: dict[str, Any] = {
+        "description": "",
+        "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
+    }
+    if status == 503:
+        response["headers"] = {"Retry-After": {"schema": {"type": "integer"}}}
+    return response
+
+
+def _usual_refusals(target: Target) -> list[RefusalKind]:
+    kinds = [unauthenticated, invalid_request, nobody_there, deadline_passed]
+    if target.route.who == "staff":
+        kinds.append(forbidden)
+    if target.route.method not in ("GET", "DELETE"):
+        kinds += [malformed_json, body_too_large, unsupported_media_type]
+    if target.offer.kind == "write":
+        kinds += [key_in_progress, key_reused]
+    return kinds

@@ -1,0 +1,86 @@
+"""How the edge says no: problem details (RFC 9457).
+
+Promise: every error a client sees has a stable slug, and nothing of an unexpected error's inside gets out.
+"""
+
+import json
+
+from contracts.base import FieldError, Refusal, RefusalKind, refusal, unauthenticated
+from edge_api.responses import Header, Response
+
+no_such_route = refusal("no-such-route", 404, "There is nothing at this address.")
+no_such_problem = refusal("no-such-problem", 404, "There is no such problem.")
+method_not_allowed = refusal("method-not-allowed", 405, "This address does not know that method.")
+malformed_url = refusal("malformed-url", 400, "The address is not valid UTF-8, percent-encoded.")
+bad_idempotency_key = refusal("bad-idempotency-key", 400, "An idempotency key is 1 to 255 printable ASCII characters.")
+body_too_slow = refusal("body-too-slow", 408, "The body did not arrive in time.")
+body_too_large = refusal("body-too-large", 413, "The body is larger than 1 MiB.")
+unsupported_media_type = refusal("unsupported-media-type", 415, "The body must be application/json.")
+internal_error = refusal("internal-error", 500, "Something went wrong here.")
+bad_answer = refusal("bad-answer", 502, "The service's answer makes no sense.")
+starting = refusal("starting", 503, "The platform is starting and does not know its services yet.")
+broker_away = refusal("broker-away", 503, "The platform can't reach its message broker right now.")
+overloaded = refusal("overloaded", 503, "Too many requests are in progress.")
+keys_unavailable = refusal("keys-unavailable", 503, "The keys that verify access tokens can't be had right now.")
+
+OF_THE_EDGE: tuple[RefusalKind, ...] = tuple(kind for kind in globals().values() if isinstance(kind, RefusalKind))
+"""Every way in which the edge itself says no."""
+
+RETRY_AFTER_SECONDS = 1
+_TRY_AGAIN = {429, 503, 504}
+
+
+class RefusedError(Exception):
+    """A request goes no further; the door turns this into its problem document."""
+
+    def __init__(self, said: Refusal, *headers: Header) -> None:
+        super().__init__(said.slug)
+        self.refusal = said
+        self.headers = headers
+
+
+def problem(said: Refusal, *headers: Header, request_id: str) -> Response:
+    """A refusal as a response."""
+    return Response(said.status, _document(said, request_id), b"application/problem+json", (*_usual(said), *headers))
+
+
+def bearer_wanted() -> RefusedError:
+    """There is no token where one is needed (RFC 6750, 3.1: no error code then)."""
+    return RefusedError(unauthenticated())
+
+
+def token_refused() -> RefusedError:
+    """There is a token, but it is no good. Why is not said: it would only help who forged it."""
+    return RefusedError(
+        unauthenticated("The access token is not valid (any more)."),
+        (b"www-authenticate", b'Bearer error="invalid_token"'),
+    )
+
+
+def fields_refused(kind: RefusalKind, *errors: tuple[str, str]) -> RefusedError:
+    """Some fields, each by its name, are wrong for a reason."""
+    return RefusedError(kind("", *(FieldError(pointer=pointer_to(name), detail=detail) for name, detail in errors)))
+
+
+def pointer_to(name: str) -> str:
+    """The JSON pointer (RFC 6901) to a field."""
+    return "/" + name.replace("~", "~0").replace("/", "~1")
+
+
+def _usual(said: Refusal) -> tuple[Header, ...]:
+    if said.status in _TRY_AGAIN:
+        return ((b"retry-after", str(RETRY_AFTER_SECONDS).encode()),)
+    return ()
+
+
+def _document(said: Refusal, request_id: str) -> bytes:
+    document = {
+        "type": f"/problems/{said.slug}",
+        "title": said.title,
+        "status": said.status,
+        "detail": said.detail,
+        "instance": request_id,
+    }
+    if said.errors:
+        document["errors"] = [error.model_dump() for error in said.errors]
+    return json.dumps(document, ensure_ascii=False).encode()

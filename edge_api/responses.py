@@ -1,0 +1,43 @@
+"""What goes back to the client: one small type instead of a framework's, because the hot path makes one a request.
+
+Promise: every response carries its request id; a HEAD request gets the headers only; nothing is sniffed or cached.
+"""
+
+from dataclasses import dataclass
+
+from starlette.types import Receive, Scope, Send
+
+Header = tuple[bytes, bytes]
+JSON = b"application/json"
+_ALWAYS: tuple[Header, ...] = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))
+_CHALLENGE: Header = (b"www-authenticate", b"Bearer")
+_WITHOUT_CONTENT = {204, 304}
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """A complete response; an ASGI application, so that Starlette's routes can return it too."""
+
+    status: int
+    body: bytes = b""
+    content_type: bytes = JSON
+    headers: tuple[Header, ...] = ()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request that came through the door."""
+        await self.send(send, request_id=scope["state"]["request_id"], head=scope["method"] == "HEAD")
+
+    async def send(self, send: Send, *, request_id: str, head: bool) -> None:
+        """Write it out."""
+        await send({"type": "http.response.start", "status": self.status, "headers": self._headers(request_id)})
+        await send({"type": "http.response.body", "body": b"" if head else self.body})
+
+    def _headers(self, request_id: str) -> list[Header]:
+        headers = [(b"x-request-id", request_id.encode()), *_ALWAYS, *self.headers]
+        if self.status == 401 and not any(name == b"www-authenticate" for name, _ in self.headers):
+            headers.append(_CHALLENGE)
+        if self.status not in _WITHOUT_CONTENT:
+            headers.append((b"content-length", str(len(self.body)).encode()))
+            if self.body:
+                headers.append((b"content-type", self.content_type))
+        return headers

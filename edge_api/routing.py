@@ -1,0 +1,132 @@
+"""From a method and a path to who answers.
+
+Promise: a look-up costs as much as the path is long, however many routes there are; a static segment beats a parameter;
+a route of the platform itself is never given away. The table follows the registry: it is compiled again when the
+accepted offers change, and only then.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from urllib.parse import unquote_to_bytes
+
+from broker.registry import Registry, ServiceRecord
+from broker.telemetry import log
+from contracts.presence import Offer, Route
+from edge_api.problems import RefusedError, malformed_url, method_not_allowed, no_such_route
+from edge_api.responses import Header
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """An operation that a route leads to. `names` are the path's parameters with the segment that holds each."""
+
+    record: ServiceRecord
+    offer: Offer
+    route: Route
+    names: tuple[tuple[int, str], ...]
+
+
+@dataclass(slots=True)
+class _Node:
+    static: dict[str, "_Node"] = field(default_factory=dict)
+    parameter: "_Node | None" = None
+    targets: dict[str, Target] = field(default_factory=dict)
+
+
+class Table:
+    """The routes of one generation of offers. `refused` are the claims that could not be served, with the reason."""
+
+    def __init__(self, offers: Iterable[tuple[ServiceRecord, Offer]], *, is_reserved: Callable[[str], bool]) -> None:
+        self.refused: list[tuple[str, str, str]] = []
+        self.targets: list[Target] = []
+        self._root = _Node()
+        for record, offer in offers:
+            if offer.http is not None:
+                self._add(record, offer, offer.http, is_reserved)
+
+    def find(self, method: str, path: bytes) -> tuple[Target, dict[str, str]]:
+        """Who answers, and the path's parameters. Raises RefusedError: nothing there, another method, bad encoding."""
+        segments = segments_of(path)
+        node = _walk(self._root, segments, 0)
+        if node is None:
+            raise RefusedError(no_such_route())
+        target = node.targets.get("GET" if method == "HEAD" else method)
+        if target is None:
+            raise RefusedError(method_not_allowed(), _allow(node))
+        return target, {name: segments[at] for at, name in target.names}
+
+    def allowed(self, path: bytes) -> Header:
+        """The Allow header of a path. Raises RefusedError."""
+        node = _walk(self._root, segments_of(path), 0)
+        if node is None:
+            raise RefusedError(no_such_route())
+        return _allow(node)
+
+    def _add(self, record: ServiceRecord, offer: Offer, route: Route, is_reserved: Callable[[str], bool]) -> None:
+        node = self._root
+        segments = route.path.strip("/").split("/")
+        for segment in segments:
+            if _is_parameter(segment):
+                node.parameter = node = node.parameter or _Node()
+            else:
+                node = node.static.setdefault(segment, _Node())
+        names = tuple((at, segment[1:-1]) for at, segment in enumerate(segments) if _is_parameter(segment))
+        if is_reserved(route.path):
+            self._refuse(record.name, route, "the path is held by the platform")
+        elif route.method in node.targets:
+            self._refuse(record.name, route, "the path is claimed twice")
+        else:
+            node.targets[route.method] = Target(record, offer, route, names)
+            self.targets.append(node.targets[route.method])
+
+    def _refuse(self, service: str, route: Route, reason: str) -> None:
+        log.warning("a route can't be served", claimant=service, claim=f"{route.method} {route.path}", reason=reason)
+        self.refused.append((service, f"{route.method} {route.path}", reason))
+
+
+class Routes:
+    """The table of what the registry accepts right now."""
+
+    def __init__(self, registry: Registry, *, is_reserved: Callable[[str], bool]) -> None:
+        self.registry = registry
+        self._is_reserved = is_reserved
+        self._generation = -1
+        self._table = Table((), is_reserved=is_reserved)
+
+    @property
+    def table(self) -> Table:
+        """The table, compiled again if need be."""
+        if self._generation != self.registry.generation:
+            self._table = Table(self.registry.offers(), is_reserved=self._is_reserved)
+            self._generation = self.registry.generation
+        return self._table
+
+
+def segments_of(path: bytes) -> list[str]:
+    """The decoded segments of a raw path; an encoded slash stays within its segment. Raises RefusedError."""
+    try:
+        if b"%" not in path:
+            return path.decode().removeprefix("/").split("/")
+        return [unquote_to_bytes(segment).decode() for segment in path.removeprefix(b"/").split(b"/")]
+    except UnicodeDecodeError:
+        raise RefusedError(malformed_url()) from None
+
+
+def _walk(node: _Node, segments: list[str], at: int) -> _Node | None:
+    if at == len(segments):
+        return node if node.targets else None
+    segment = segments[at]
+    child = node.static.get(segment)
+    found = _walk(child, segments, at + 1) if child is not None else None
+    if found is None and node.parameter is not None and segment:
+        return _walk(node.parameter, segments, at + 1)
+    return found
+
+
+def _is_parameter(segment: str) -> bool:
+    return segment.startswith("{") and segment.endswith("}")
+
+
+def _allow(node: _Node) -> Header:
+    methods = {*node.targets, "OPTIONS"} | ({"HEAD"} if "GET" in node.targets else set())
+    return (b"allow", ", ".join(sorted(methods)).encode())

@@ -1,0 +1,74 @@
+"""The launcher's command line; `just` is the front door to it."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from infra.launcher.failure import Failure
+from infra.launcher.state import State
+
+
+def main() -> int:
+    """Run one command; what a user can cause ends in one sentence on the standard error and the exit code 1."""
+    arguments = _parser().parse_args()
+    try:
+        return _run(arguments, State.here())
+    except Failure as failure:
+        print(f"hedgerow: {failure}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def _run(arguments: argparse.Namespace, state: State) -> int:
+    """Modules are imported by the command that needs them: `status` must not wait for the database driver."""
+    match arguments.command:
+        case "up" | "down":
+            from infra.launcher import up
+            from infra.launcher.progress import Progress
+
+            progress = Progress(state.logs / "launcher.log")
+            if arguments.command == "down":
+                return up.down(state, progress)
+            if arguments.detach:
+                return up.up_detached(state, progress, ["--servers-only"] * arguments.servers_only)
+            return up.up(state, progress, servers_only=arguments.servers_only, in_background=arguments.in_background)
+        case "demo":
+            from infra.launcher.demo import show_demo
+
+            return show_demo(state)
+        case "run":
+            from infra.launcher.plugin import run_plugin
+
+            return run_plugin(state, arguments.file, name=arguments.name)
+        case "logs":
+            from infra.launcher.status import show_log
+
+            return show_log(state, arguments.name, follow=arguments.follow)
+        case _:
+            from infra.launcher.status import show_status
+
+            return show_status(state)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="hedgerow", description="The platform on this machine.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    up = commands.add_parser("up", help="start the platform; Ctrl-C stops it")
+    up.add_argument("--detach", action="store_true", help="return when it is ready; `down` stops it")
+    up.add_argument("--servers-only", action="store_true", help="only RabbitMQ and PostgreSQL")
+    up.add_argument("--in-background", action="store_true", help=argparse.SUPPRESS)
+    commands.add_parser("down", help="stop the platform")
+    commands.add_parser("demo", help="place an order and watch it")
+    commands.add_parser("status", help="what runs here")
+    run = commands.add_parser("run", help="plug in a service from one file")
+    run.add_argument("file", type=Path)
+    run.add_argument("--name", help="the service's name (default: the file's)")
+    logs = commands.add_parser("logs", help="what a process wrote")
+    logs.add_argument("name")
+    logs.add_argument("--follow", "-f", action="store_true", help="go on until Ctrl-C")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,81 @@
+"""RabbitMQ's management API: virtual hosts, logins and policies, which can't be made over AMQP."""
+
+import time
+from typing import Any, Self
+from urllib.parse import quote, unquote, urlsplit
+
+import httpx
+
+from infra.launcher.failure import Failure
+
+DELIVERY_LIMIT = (
+    "hedgerow-delivery-limit",
+    {"pattern": ".*", "definition": {"delivery-limit": 20}, "apply-to": "queues"},
+)
+
+
+class Management:
+    """An administrator's session; every call may be repeated. Raises `Failure` when the API refuses or is away."""
+
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        login = (unquote(parts.username or "guest"), unquote(parts.password or "guest"))
+        place = f"{parts.scheme}://{parts.hostname}:{parts.port or 15672}{parts.path.rstrip('/')}/api"
+        self._client = httpx.Client(base_url=place, auth=login, timeout=10, trust_env=False)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._client.close()
+
+    def wait(self, *, within: float) -> None:
+        """Wait until the API answers."""
+        deadline = time.monotonic() + within
+        while True:
+            try:
+                return self._call("GET", "overview")
+            except Failure:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.1)
+
+    def make_vhost(self, vhost: str, *, administrator: str) -> None:
+        """A virtual host that the administrator may use, with the platform's policy."""
+        self._call("PUT", f"vhosts/{_name(vhost)}")
+        self.permit(administrator, vhost, configure=".*", write=".*", read=".*")
+        self.limit_deliveries(vhost)
+
+    def drop_vhost(self, vhost: str) -> None:
+        """Remove a virtual host with everything in it."""
+        self._call("DELETE", f"vhosts/{_name(vhost)}")
+
+    def make_login(self, login: str, password: str) -> None:
+        """A login without any rights yet; an existing one gets the password."""
+        self._call("PUT", f"users/{_name(login)}", {"password": password, "tags": ""})
+
+    def drop_login(self, login: str) -> None:
+        """Remove a login."""
+        self._call("DELETE", f"users/{_name(login)}")
+
+    def permit(self, login: str, vhost: str, *, configure: str, write: str, read: str) -> None:
+        """What a login may declare, publish to and consume from, as regular expressions over names."""
+        rights = {"configure": configure, "write": write, "read": read}
+        self._call("PUT", f"permissions/{_name(vhost)}/{_name(login)}", rights)
+
+    def limit_deliveries(self, vhost: str) -> None:
+        """The guard against messages that kill whoever takes them: a policy, since queue arguments can't be changed."""
+        name, policy = DELIVERY_LIMIT
+        self._call("PUT", f"policies/{_name(vhost)}/{name}", policy)
+
+    def _call(self, method: str, path: str, body: Any = None) -> None:
+        try:
+            self._client.request(method, path, json=body).raise_for_status()
+        except httpx.HTTPStatusError as error:
+            raise Failure(f"RabbitMQ's management API refused {method} {path}: {error.response.text}.") from error
+        except httpx.HTTPError as error:
+            raise Failure(f"RabbitMQ's management API does not answer at {self._client.base_url}: {error}.") from error
+
+
+def _name(name: str) -> str:
+    return quote(name, safe="")

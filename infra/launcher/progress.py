@@ -1,0 +1,57 @@
+"""What the launcher tells: one line a fact, on the terminal and in logs/launcher.log."""
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+from rich.panel import Panel
+
+
+class Progress:
+    """Lines for a person; on a terminal with a spinner while something takes its time."""
+
+    def __init__(self, log: Path, console: Console | None = None) -> None:
+        self._log = log
+        self._console = console or Console(highlight=False, soft_wrap=True)
+
+    def say(self, sentence: str) -> None:
+        """One line."""
+        self._record(sentence)
+        self._console.print(escape(sentence))
+
+    @contextmanager
+    def step(self, doing: str, done: str) -> Iterator[None]:
+        """A piece of work: what is being done (on terminals), then what was done and how long it took."""
+        start = time.monotonic()
+        with self._console.status(doing):
+            yield
+        took = f"{time.monotonic() - start:.1f} s"
+        self._record(f"{done} ({took})")
+        self._console.print(f"[green]✓[/] {escape(done)} [dim]{took}[/]")
+
+    def repeat(self, line: str) -> None:
+        """A line that was said, and recorded, elsewhere."""
+        self._console.print(escape(line))
+
+    def fall_silent(self) -> None:
+        """Close the standard output and error: from now on only the log is told."""
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, 1)
+        os.dup2(nowhere, 2)
+
+    def block(self, title: str, lines: list[str]) -> None:
+        """The block that ends a start: a frame on a terminal, plain lines elsewhere."""
+        self._record(title)
+        if self._console.is_terminal:
+            self._console.print(Panel("\n".join(map(escape, lines)), title=title, expand=False, border_style="green"))
+        else:
+            self._console.print(escape("\n".join([title, *(f"  {line}" for line in lines)])))
+
+    def _record(self, sentence: str) -> None:
+        with self._log.open("a") as log:
+            log.write(f"{datetime.now(UTC).isoformat(timespec='milliseconds')} {sentence}\n")

@@ -1,0 +1,90 @@
+"""Every service gets a broker login and a database role of its own, and no more rights than it needs, at each start."""
+
+from dataclasses import dataclass
+from urllib.parse import quote, unquote, urlsplit, urlunsplit
+
+from infra.launcher.management import Management
+from infra.launcher.schemas import make_schema
+from infra.launcher.state import State
+
+DATABASE = "hedgerow"
+# What a login may configure, write and read; {service} is its own name. Nobody writes to the default exchange.
+_EXCHANGES = "requests|replies|commands|events|presence|retries|returns|dead-letters"
+_SHARED_QUEUES = r"reply\..*|replies\..*|presence\..*|retries\..*|dead-letters.*|events\..*|amq\.gen-.*"
+_RIGHTS = {
+    "configure": rf"^({{service}}|{{service}}\..*|{_EXCHANGES}|{_SHARED_QUEUES})$",
+    "write": r"^(?!amq\.default$).*$",
+    "read": ".*",
+}
+
+
+@dataclass(frozen=True)
+class Servers:
+    """The administrator's addresses of the broker and the database."""
+
+    amqp: str
+    rabbitmq_management: str | None
+    database: str
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """The addresses that one service connects to, its own login in them."""
+
+    amqp_url: str
+    database_url: str
+
+
+def provision_platform(servers: Servers) -> None:
+    """What all services share: the delivery limit of the virtual host."""
+    if servers.rabbitmq_management:
+        with Management(servers.rabbitmq_management) as management:
+            management.wait(within=30)
+            management.limit_deliveries(vhost_of(servers.amqp))
+
+
+def provision_service(state: State, servers: Servers, service: str) -> Credentials:
+    """Make or renew a service's broker login, database role and schema, and answer the addresses to use."""
+    return Credentials(provision_login(state, servers, service), provision_schema(state, servers, service))
+
+
+def provision_login(state: State, servers: Servers, service: str) -> str:
+    """A service's AMQP address; the platform's own where no management API lets us make logins."""
+    if servers.rabbitmq_management is None:
+        return servers.amqp
+    vhost = vhost_of(servers.amqp)
+    login = service if vhost == "/" else f"{service}@{vhost}"
+    password = state.secret(f"rabbitmq.{login}")
+    with Management(servers.rabbitmq_management) as management:
+        management.make_login(login, password)
+        management.permit(
+            login, vhost, **{right: names.replace("{service}", service) for right, names in _RIGHTS.items()}
+        )
+    return with_login(servers.amqp, login, password)
+
+
+def provision_schema(state: State, servers: Servers, service: str) -> str:
+    """A service's database address: a role that owns one schema, its search path, and can touch no other."""
+    database, schema = urlsplit(servers.database).path.lstrip("/"), service.replace("-", "_")
+    role = schema if database == DATABASE else f"{schema}@{database}"
+    password = state.secret(f"postgresql.{role}")
+    make_schema(servers.database, role=role, password=password, schema=schema)
+    return with_login(servers.database, role, password)
+
+
+def vhost_of(amqp: str) -> str:
+    """The virtual host of an AMQP address; the default one is "/"."""
+    return unquote(urlsplit(amqp).path[1:]) or "/"
+
+
+def with_login(url: str, login: str, password: str) -> str:
+    """The same address for another login."""
+    parts = urlsplit(url)
+    place = parts.netloc.rpartition("@")[2]
+    return urlunsplit(parts._replace(netloc=f"{quote(login, safe='')}:{quote(password, safe='')}@{place}"))
+
+
+def without_login(url: str) -> str:
+    """The same address, fit to be shown."""
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))

@@ -1,0 +1,98 @@
+"""What the platform consists of: which program runs which module, and what each is told through its environment."""
+
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from infra.launcher.failure import Failure
+from infra.launcher.program import Program
+from infra.launcher.provision import Servers, provision_login, provision_service
+from infra.launcher.state import REPOSITORY, State, is_free
+
+BUSINESS = ("users", "catalog", "orders", "payments")
+NAMES = ("gateway", *BUSINESS, "edge")
+ADMINISTRATOR = "admin@hedgerow.example"
+
+
+@dataclass(frozen=True)
+class Addresses:
+    """Where the platform answers on this machine."""
+
+    edge: str
+    gateway: str
+
+
+def edge_port() -> int:
+    """HEDGEROW_PORT, else 8080. Raises `Failure` when it is no port, or taken."""
+    given = os.environ.get("HEDGEROW_PORT") or "8080"
+    if not given.isdigit() or not 0 < int(given) < 65536:
+        raise Failure(f"HEDGEROW_PORT is {given!r}, which is no port number.")
+    if not is_free(int(given)):
+        raise Failure(f"Port {given} is taken by another program; choose a free one with HEDGEROW_PORT.")
+    return int(given)
+
+
+def gateway(state: State, port: int) -> Program:
+    """The sandbox gateway; it needs neither broker nor database."""
+    environment = {
+        "HEDGEROW_GATEWAY_PORT": str(port),
+        "HEDGEROW_GATEWAY_LEDGER": str(state.folder / "gateway.sqlite"),
+        "HEDGEROW_GATEWAY_KEY": state.secret("gateway.key"),
+    }
+    return _module(state, "gateway", "infra.sandbox_gateway", environment, listens_on=port)
+
+
+def worker(state: State, servers: Servers, addresses: Addresses, service: str) -> Program:
+    """A business service, with accounts of its own."""
+    accounts = provision_service(state, servers, service)
+    environment = {"HEDGEROW_AMQP_URL": accounts.amqp_url, "HEDGEROW_DATABASE_URL": accounts.database_url}
+    if service == "users":
+        environment["HEDGEROW_SIGNING_KEY_FILE"] = str(signing_key(state))
+        environment["HEDGEROW_ADMIN_FILE"] = str(administrator(state))
+    if service == "payments":
+        environment["HEDGEROW_GATEWAY_URL"] = addresses.gateway
+        environment["HEDGEROW_GATEWAY_KEY"] = state.secret("gateway.key")
+    return _module(state, service, f"workers.{service}", environment)
+
+
+def edge(state: State, servers: Servers, port: int) -> Program:
+    """The door; it has a broker login and no database."""
+    environment = {"HEDGEROW_AMQP_URL": provision_login(state, servers, "edge"), "HEDGEROW_PORT": str(port)}
+    return _module(state, "edge", "edge_api", environment)
+
+
+def signing_key(state: State) -> Path:
+    """The P-256 private key (PEM, mode 0600) that signs access tokens; made once."""
+    place = state.folder / "signing-key.pem"
+    if not place.exists():
+        key = ec.generate_private_key(ec.SECP256R1())
+        pem = key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+        state.write_text(place.name, pem.decode())
+    return place
+
+
+def administrator(state: State) -> Path:
+    """The first staff user's email and password (JSON, mode 0600); made once."""
+    if not state.read("admin.json"):
+        state.write("admin.json", {"email": ADMINISTRATOR, "password": state.secret("administrator")})
+    return state.folder / "admin.json"
+
+
+def _module(
+    state: State, name: str, module: str, environment: dict[str, str], *, listens_on: int | None = None
+) -> Program:
+    return Program(
+        name=name,
+        command=(sys.executable, "-m", module),
+        environment={"PYTHONPATH": str(REPOSITORY), "PYTHONUNBUFFERED": "1"} | environment,
+        log=state.logs / f"{name}.log",
+        state=state.folder,
+        listens_on=listens_on,
+        is_worker=True,
+    )

@@ -1,0 +1,46 @@
+"""`python -m infra.sandbox_gateway`: serves the sandbox gateway on 127.0.0.1 until SIGTERM.
+
+Settings: HEDGEROW_GATEWAY_PORT, HEDGEROW_GATEWAY_LEDGER (a SQLite file) and HEDGEROW_GATEWAY_KEY (the secret key).
+"""
+
+import asyncio
+import os
+import signal
+from pathlib import Path
+
+from granian.constants import Interfaces
+from granian.log import LogLevels
+from granian.server.embed import Server
+
+from infra.sandbox_gateway.app import make_app
+from infra.sandbox_gateway.ledger import Ledger
+
+
+async def serve(server: Server, *, grace: float = 1.0) -> None:
+    """Serve until SIGTERM or SIGINT; requests that are held open on purpose are cut after `grace` seconds."""
+    asked_to_end = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, asked_to_end.set)
+    serving = asyncio.create_task(server.serve())
+    ending = asyncio.create_task(asked_to_end.wait())
+    await asyncio.wait({serving, ending}, return_when=asyncio.FIRST_COMPLETED)
+    if serving.done():
+        ending.cancel()
+        await serving
+        return
+    server.stop()  # type: ignore[no-untyped-call]
+    await asyncio.wait({serving}, timeout=grace)
+
+
+def main() -> None:
+    """Read the settings and serve."""
+    ledger = Ledger(Path(os.environ["HEDGEROW_GATEWAY_LEDGER"]))
+    app = make_app(ledger, os.environ["HEDGEROW_GATEWAY_KEY"])
+    port = int(os.environ["HEDGEROW_GATEWAY_PORT"])
+    server = Server(app, "127.0.0.1", port, interface=Interfaces.ASGINL, websockets=False, log_level=LogLevels.error)
+    asyncio.run(serve(server))
+    ledger.close()
+
+
+if __name__ == "__main__":
+    main()

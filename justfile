@@ -1,0 +1,56 @@
+# One line a task; ./justw runs them without anything installed beforehand.
+set positional-arguments
+
+bin := quote(justfile_directory() / ".venv/bin")
+launcher := bin + "/python -m infra.launcher"
+
+# List the tasks
+[private]
+default:
+    @{{ bin }}/just --justfile {{ quote(justfile()) }} --list --unsorted
+
+# Start the platform; Ctrl-C stops it (--detach: return when it is ready)
+[no-exit-message]
+up *args:
+    @{{ launcher }} up "$@"
+
+# Stop the platform that was started here
+[no-exit-message]
+down:
+    @{{ launcher }} down
+
+# Place an order on the running platform and watch its story
+[no-exit-message]
+demo:
+    @{{ launcher }} demo
+
+# Show what runs
+[no-exit-message]
+status:
+    @{{ launcher }} status
+
+# Show what a process wrote: users, edge, rabbitmq, ... (-f: go on)
+[no-exit-message]
+logs name *args:
+    @{{ launcher }} logs "$@"
+
+# Plug a service from one file into the running platform (--name NAME)
+[no-cd]
+[no-exit-message]
+run file *args:
+    @{{ launcher }} run "$@"
+
+# Run the tests on a real RabbitMQ and PostgreSQL
+[no-exit-message]
+test *args:
+    @{{ bin }}/python -m pytest "$@"
+
+# Check format, rules, types and imports
+check:
+    {{ bin }}/ruff format --check . && {{ bin }}/ruff check .
+    {{ bin }}/mypy
+    {{ bin }}/lint-imports
+
+# Format the code
+format:
+    {{ bin }}/ruff format . && {{ bin }}/ruff check --fix .

@@ -1,0 +1,113 @@
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import pytest
+
+from tests.support.sandbox import Sandbox
+
+
+def order(payment_method: str = "pm_card_visa", **changed: Any) -> dict[str, Any]:
+    return {"reference": uuid4().hex, "amount": 1999, "currency": "EUR", "payment_method": payment_method, **changed}
+
+
+async def post(client: httpx.AsyncClient, path: str, body: dict[str, Any] | None = None) -> httpx.Response:
+    return await client.post(path, json=body or {}, headers={"Idempotency-Key": uuid4().hex})
+
+
+async def test_a_good_card_is_held_and_then_captured(sandbox: Sandbox, client: httpx.AsyncClient) -> None:
+    asked = order()
+    payment = (await post(client, "/v1/payments", asked)).json()
+    assert payment["status"] == "authorised"
+    captured = await post(client, f"/v1/payments/{payment['id']}/capture")
+    assert captured.json()["status"] == "captured"
+    assert (await client.get(f"/v1/payments/{payment['id']}")).json()["status"] == "captured"
+    entries = sandbox.entries(asked["reference"])
+    assert [(entry["kind"], entry["amount"], entry["currency"]) for entry in entries] == [
+        ("authorised", 1999, "EUR"),
+        ("captured", 1999, "EUR"),
+    ]
+
+
+async def test_held_money_can_be_let_go_but_not_captured_after(sandbox: Sandbox, client: httpx.AsyncClient) -> None:
+    asked = order()
+    payment = (await post(client, "/v1/payments", asked)).json()
+    assert (await post(client, f"/v1/payments/{payment['id']}/void")).json()["status"] == "voided"
+    refused = await post(client, f"/v1/payments/{payment['id']}/capture")
+    assert refused.status_code == 400
+    assert refused.json()["error"]["code"] == "payment_unexpected_state"
+    assert refused.json()["error"]["payment"]["status"] == "voided"
+    assert sandbox.kinds(asked["reference"]) == ["authorised", "voided"]
+
+
+async def test_captured_money_can_not_be_voided(client: httpx.AsyncClient) -> None:
+    payment = (await post(client, "/v1/payments", order())).json()
+    await post(client, f"/v1/payments/{payment['id']}/capture")
+    assert (await post(client, f"/v1/payments/{payment['id']}/void")).status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("method", "code"),
+    [("pm_card_visa_chargeDeclined", "card_declined"), ("pm_of_nobody", "invalid_payment_method")],
+)
+async def test_a_bad_card_is_declined(sandbox: Sandbox, client: httpx.AsyncClient, method: str, code: str) -> None:
+    asked = order(method)
+    answer = await post(client, "/v1/payments", asked)
+    assert answer.status_code == 402
+    assert answer.json()["error"]["code"] == code
+    assert answer.json()["error"]["payment"]["status"] == "declined"
+    assert sandbox.kinds(asked["reference"]) == ["declined"]
+
+
+async def test_a_failed_capture_leaves_the_money_held(sandbox: Sandbox, client: httpx.AsyncClient) -> None:
+    asked = order("pm_sandbox_capture_fails")
+    payment = (await post(client, "/v1/payments", asked)).json()
+    refused = await post(client, f"/v1/payments/{payment['id']}/capture")
+    assert (refused.status_code, refused.json()["error"]["code"]) == (402, "capture_failed")
+    assert (await post(client, f"/v1/payments/{payment['id']}/void")).json()["status"] == "voided"
+    assert sandbox.kinds(asked["reference"]) == ["authorised", "voided"]
+
+
+@pytest.mark.parametrize(
+    ("outcome", "status", "kinds"), [("succeeded", "authorised", ["authorised"]), ("failed", "declined", ["declined"])]
+)
+async def test_the_customer_settles_what_waits_for_them(
+    sandbox: Sandbox, client: httpx.AsyncClient, outcome: str, status: str, kinds: list[str]
+) -> None:
+    asked = order("pm_card_authenticationRequired")
+    payment = (await post(client, "/v1/payments", asked)).json()
+    assert payment["status"] == "requires_action"
+    assert payment["next_action"]["type"] == "redirect_to_url"
+    url = payment["next_action"]["redirect_to_url"]["url"]
+    async with httpx.AsyncClient(trust_env=False) as browser:
+        assert "<form" in (await browser.get(url)).text
+        assert (await browser.post(url, params={"outcome": outcome})).is_success
+        await browser.get(url, params={"outcome": "succeeded"})
+    assert (await client.get(f"/v1/payments/{payment['id']}")).json()["status"] == status
+    assert sandbox.kinds(asked["reference"]) == kinds
+
+
+async def test_payments_are_found_by_reference(client: httpx.AsyncClient) -> None:
+    asked = order()
+    payment = (await post(client, "/v1/payments", asked)).json()
+    found = (await client.get("/v1/payments", params={"reference": asked["reference"]})).json()["data"]
+    assert found == [payment]
+    assert (await client.get("/v1/payments", params={"reference": "of-nobody"})).json()["data"] == []
+
+
+@pytest.mark.parametrize("wrong", [{"amount": 0}, {"amount": "5"}, {"amount": True}, {"currency": "eur"}, {"more": 1}])
+async def test_a_malformed_request_is_refused(client: httpx.AsyncClient, wrong: dict[str, Any]) -> None:
+    assert (await post(client, "/v1/payments", order(**wrong))).status_code == 400
+
+
+async def test_what_is_not_there_is_not_found(client: httpx.AsyncClient) -> None:
+    assert (await client.get("/v1/payments/pay_none")).status_code == 404
+    assert (await post(client, "/v1/payments/pay_none/void")).status_code == 404
+    assert (await client.get("/authentications/pay_none")).status_code == 404
+
+
+async def test_nothing_is_told_without_the_secret_key(sandbox: Sandbox) -> None:
+    async with httpx.AsyncClient(base_url=sandbox.url, trust_env=False) as stranger:
+        assert (await stranger.get("/v1/ledger")).status_code == 401
+        wrong = {"Authorization": "Bearer sk_of_another"}
+        assert (await stranger.post("/v1/payments", json=order(), headers=wrong)).status_code == 401

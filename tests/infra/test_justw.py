@@ -1,0 +1,109 @@
+"""The wrapper `justw` in a copy of the project whose only dependency is a stub of just."""
+
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from infra.launcher.state import REPOSITORY
+
+# A build backend that makes a wheel with one script, `just`, which prints its arguments.
+_BACKEND = """
+import zipfile
+
+def build_editable(wheel_directory, config_settings=None, metadata_directory=None):
+    name, info = "stub-1-py3-none-any.whl", "stub-1.dist-info"
+    with zipfile.ZipFile(f"{wheel_directory}/{name}", "w") as wheel:
+        wheel.writestr("stub-1.data/scripts/just", "#!/bin/sh\\necho just \\"$@\\"\\n")
+        wheel.writestr(f"{info}/METADATA", "Metadata-Version: 2.1\\nName: stub\\nVersion: 1\\n")
+        wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\\nGenerator: stub\\nTag: py3-none-any\\n")
+        wheel.writestr(f"{info}/RECORD", "")
+    return name
+
+build_wheel = build_editable
+"""
+_PROJECT = """
+[build-system]
+requires = []
+build-backend = "stub_backend"
+backend-path = ["."]
+[project]
+name = "stub"
+version = "1"
+"""
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    folder = tmp_path_factory.mktemp("a copy")
+    shutil.copy(REPOSITORY / "justw", folder)
+    (folder / "justfile").touch()
+    (folder / "requirements.lock").write_text("# nothing\n")
+    (folder / "pyproject.toml").write_text(_PROJECT)
+    (folder / "stub_backend.py").write_text(_BACKEND)
+    yield folder
+    shutil.rmtree(folder)
+
+
+def start(copy: Path, *arguments: str, **environment: str) -> "subprocess.Popen[str]":
+    known = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": str(copy)} | environment
+    command, pipe = [str(copy / "justw"), *arguments], subprocess.PIPE
+    return subprocess.Popen(command, cwd="/", env=known, text=True, stdout=pipe, stderr=pipe)
+
+
+def run(copy: Path, *arguments: str, **environment: str) -> tuple[int, str, str]:
+    process = start(copy, *arguments, **environment)
+    said, complained = process.communicate(timeout=60)
+    return process.returncode, said, complained
+
+
+def expected(copy: Path, *arguments: str) -> str:
+    return " ".join(["just", "--justfile", f"{copy}/justfile", *arguments]) + "\n"
+
+
+def test_twice_at_once_it_installs_once(copy: Path) -> None:
+    both = [start(copy, "up", "--detach"), start(copy, "test")]
+    ends = [process.communicate(timeout=60) for process in both]
+    assert [process.returncode for process in both] == [0, 0]
+    assert [said for said, _ in ends] == [expected(copy, "up", "--detach"), expected(copy, "test")]
+    assert sum(complained.count("installing what") for _, complained in ends) == 1
+    assert run(copy, "status") == (0, expected(copy, "status"), "")
+
+
+def test_a_changed_lock_is_installed_once(copy: Path) -> None:
+    run(copy)
+    (copy / "requirements.lock").write_text("# nothing else\n")
+    assert "installing what" in run(copy)[2]
+    assert run(copy)[2] == ""
+
+
+@pytest.mark.parametrize(
+    "damage", ["rm .venv/bin/python*", "rm -r .venv/lib", "touch .venv/.unfinished; rm .venv/.installed"]
+)
+def test_a_damaged_environment_is_repaired(copy: Path, damage: str) -> None:
+    run(copy)
+    subprocess.run(f"{damage}; rm -f .venv/bin/just", shell=True, cwd=copy, check=True)
+    code, said, complained = run(copy, "up")
+    assert (code, said) == (0, expected(copy, "up"))
+    assert "making the virtual environment" in complained
+
+
+def test_a_moved_project_makes_its_environment_anew(copy: Path, tmp_path: Path) -> None:
+    run(copy)
+    moved = tmp_path / "moved"
+    shutil.copytree(copy, moved, symlinks=True)
+    code, said, complained = run(moved, "up")
+    assert (code, said) == (0, expected(moved, "up"))
+    assert "making the virtual environment" in complained
+
+
+def test_without_a_fitting_python_it_says_what_to_install(tmp_path: Path) -> None:
+    shutil.copy(REPOSITORY / "justw", tmp_path)
+    for name in ("requirements.lock", "pyproject.toml"):
+        (tmp_path / name).touch()
+    code, _, complained = run(tmp_path, HEDGEROW_PYTHON="no-such-python")
+    assert (code, complained.count("\n")) == (1, 1)
+    assert "Python 3.11 or newer is missing" in complained
+    assert "apt-get install" in complained

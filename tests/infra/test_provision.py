@@ -1,0 +1,79 @@
+"""What a service's accounts may do, and what not."""
+
+import aio_pika
+import asyncpg
+import pytest
+from aiormq.exceptions import ChannelAccessRefused
+
+from infra.launcher.provision import Credentials, Servers, provision_platform, provision_service
+from infra.launcher.state import State
+from tests.support.servers import RealServers
+
+pytestmark = pytest.mark.servers
+
+
+@pytest.fixture
+def place(real_servers: RealServers) -> Servers:
+    return Servers(real_servers.new_vhost(), real_servers.rabbitmq_management, real_servers.new_database())
+
+
+@pytest.fixture
+def orders(state: State, place: Servers) -> Credentials:
+    provision_platform(place)
+    return provision_service(state, place, "orders")
+
+
+def test_accounts_stay_the_same_at_each_start(state: State, place: Servers, orders: Credentials) -> None:
+    assert provision_service(state, place, "orders") == orders
+
+
+async def test_a_service_uses_the_platform_s_exchanges_and_its_own_queues(orders: Credentials) -> None:
+    async with await aio_pika.connect(orders.amqp_url) as connection:
+        channel = await connection.channel()
+        events = await channel.declare_exchange("events", "topic", durable=True)
+        queue = await channel.declare_queue(
+            "orders.product-changed", durable=True, arguments={"x-queue-type": "quorum"}
+        )
+        await queue.bind(events, "catalog.#")
+        await events.publish(aio_pika.Message(b"{}"), "catalog.product-changed.v1")
+        assert await queue.get(timeout=5)
+
+
+async def test_a_service_cannot_write_to_queues_past_the_exchanges(orders: Credentials) -> None:
+    async with await aio_pika.connect(orders.amqp_url) as connection:
+        channel = await connection.channel()
+        with pytest.raises(ChannelAccessRefused):
+            await channel.default_exchange.publish(aio_pika.Message(b"{}"), "users.requests")
+
+
+async def test_a_service_cannot_declare_another_s_queue(orders: Credentials) -> None:
+    async with await aio_pika.connect(orders.amqp_url) as connection:
+        channel = await connection.channel()
+        with pytest.raises(ChannelAccessRefused):
+            await channel.declare_queue("users.requests", durable=True)
+
+
+async def test_a_service_works_in_its_own_schema_and_sees_no_other(
+    state: State, place: Servers, orders: Credentials
+) -> None:
+    users = provision_service(state, place, "users")
+    connection = await asyncpg.connect(users.database_url)
+    await connection.execute("CREATE TABLE account (id int)")
+    await connection.close()
+    connection = await asyncpg.connect(orders.database_url)
+    await connection.execute("CREATE TABLE placed (id int)")
+    assert await connection.fetchval("SELECT 'orders.placed'::regclass = 'placed'::regclass")
+    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+        await connection.fetch("SELECT * FROM users.account")
+    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+        await connection.execute("CREATE TABLE public.anywhere (id int)")
+    await connection.close()
+
+
+def test_a_test_s_database_goes_with_its_roles(real_servers: RealServers, state: State, place: Servers) -> None:
+    provision_service(state, place, "payments")
+    real_servers.drop_database(place.database)
+    real_servers.drop_vhost(place.amqp)
+    copy = real_servers.new_database()
+    assert copy != place.database
+    real_servers.drop_database(copy)

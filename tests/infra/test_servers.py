@@ -1,0 +1,98 @@
+"""Private servers: as root in a folder of root's own, and as an ordinary user without anything installed."""
+
+import json
+import os
+import pwd
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from infra.launcher.leftovers import end_leftovers, leftovers
+from infra.launcher.packages import can_unpack_rabbitmq
+from infra.launcher.postgresql import find_database
+from infra.launcher.state import REPOSITORY, State
+
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+_SCRIPT = """
+import json, sys
+from pathlib import Path
+from infra.launcher.packages import unpack_rabbitmq
+from infra.launcher.postgresql import find_database
+from infra.launcher.rabbitmq import unpacked_node
+from infra.launcher.state import State
+
+state = State(Path(sys.argv[1]))
+node, database = unpacked_node(state, state.folder / "packages"), find_database(state)
+processes = [program.start() for program in (*node.programs, database.program)]
+print(json.dumps({"status": node.rabbitmqctl("list_users"), "pids": [process.pid for process in processes]}))
+for program, process in reversed(list(zip((*node.programs, database.program), processes))):
+    process.send_signal(program.end_with)
+    process.wait(30)
+"""
+
+
+@pytest.mark.servers
+@as_root
+async def test_root_gets_a_database_below_a_folder_that_only_root_may_enter(
+    state: State, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("HEDGEROW_DATABASE_URL", raising=False)
+    state.folder.chmod(0o700)
+    database = find_database(state)
+    assert database.program is not None
+    process = database.program.start()
+    connection = await asyncpg.connect(database.url)
+    assert await connection.fetchval("SELECT current_setting('data_directory')") != ""
+    await connection.close()
+    process.send_signal(database.program.end_with)
+    assert process.wait(10) == 0
+    shutil.rmtree((state.folder / "postgresql").resolve())
+
+
+@pytest.fixture
+def nobody() -> Iterator[tuple[Path, pwd.struct_passwd]]:
+    account, folder = pwd.getpwnam("nobody"), Path(tempfile.mkdtemp())
+    os.chown(folder, account.pw_uid, account.pw_gid)
+    yield folder, account
+    end_leftovers(folder)
+    shutil.rmtree(folder)
+
+
+@pytest.mark.servers
+@pytest.mark.skipif(not can_unpack_rabbitmq(), reason="not a kin of Debian")
+@as_root
+def test_an_ordinary_user_gets_both_servers_with_nothing_installed(nobody: tuple[Path, pwd.struct_passwd]) -> None:
+    folder, account = nobody
+    command = [python_for(account), "-c", _SCRIPT, str(folder)]
+    environment = {
+        "PATH": "/usr/bin:/bin",
+        "HOME": str(folder),
+        "PYTHONPATH": os.pathsep.join([str(REPOSITORY), sysconfig.get_path("purelib")]),
+    }
+    identity = {"user": account.pw_uid, "group": account.pw_gid}
+    done = subprocess.run(  # type: ignore[call-overload]
+        command, cwd="/", env=environment, capture_output=True, text=True, extra_groups=[], timeout=110, **identity
+    )
+    assert done.returncode == 0, done.stderr
+    assert "hedgerow\t[administrator]" in json.loads(done.stdout)["status"]
+    assert leftovers(folder) == []
+
+
+def python_for(account: pwd.struct_passwd) -> str:
+    """An interpreter of this version that the account may run; the environment's own often lies below /root."""
+    same = f"import sys; sys.exit(sys.version_info[:2] != {sys.version_info[:2]})"
+    for python in (sys.executable, "/usr/bin/python3"):
+        try:
+            command = [python, "-c", same]
+            if subprocess.run(command, user=account.pw_uid, group=account.pw_gid, extra_groups=[]).returncode == 0:
+                return python
+        except OSError:
+            continue
+    pytest.skip("no Python that the ordinary user may run")

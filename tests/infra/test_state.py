@@ -1,0 +1,82 @@
+"""What the launcher remembers, and what it says when it can't."""
+
+import json
+import socket
+import stat
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from infra.launcher.failure import Failure
+from infra.launcher.services import administrator, edge_port, signing_key
+from infra.launcher.state import State
+from tests.infra.conftest import Launcher
+
+
+def test_a_secret_stays_the_same_and_is_for_its_owner_only(state: State) -> None:
+    first = state.secret("rabbitmq.users")
+    assert State(state.folder).secret("rabbitmq.users") == first
+    assert state.secret("rabbitmq.orders") != first
+    assert stat.S_IMODE((state.folder / "secrets.json").stat().st_mode) == 0o600
+
+
+def test_many_who_ask_at_once_get_the_same_secret(state: State) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        assert len(set(pool.map(lambda _: state.secret("shared"), range(32)))) == 1
+
+
+def test_a_port_is_kept_while_it_is_free(state: State) -> None:
+    port = state.port("postgresql")
+    assert state.port("postgresql") == port
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", port))
+        taken.listen()
+        assert State(state.folder, running=True).port("postgresql") == port
+        assert state.port("postgresql") != port
+
+
+def test_the_first_staff_user_and_the_signing_key_are_made_once(state: State) -> None:
+    first = [path.read_text() for path in (administrator(state), signing_key(state))]
+    assert [path.read_text() for path in (administrator(state), signing_key(state))] == first
+    assert set(json.loads(first[0])) == {"email", "password"}
+    assert {stat.S_IMODE((state.folder / name).stat().st_mode) for name in ("admin.json", "signing-key.pem")} == {0o600}
+
+
+def test_a_taken_port_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        monkeypatch.setenv("HEDGEROW_PORT", str(port))
+        with pytest.raises(Failure, match=f"Port {port} is taken"):
+            edge_port()
+
+
+@pytest.mark.parametrize("given", ["http", "0", "70000", "-1"])
+def test_what_is_no_port_is_refused(given: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HEDGEROW_PORT", given)
+    with pytest.raises(Failure, match="no port number"):
+        edge_port()
+
+
+def test_a_state_folder_that_cannot_be_used_is_one_sentence(launcher: Launcher, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    done = launcher("up", HEDGEROW_STATE=str(tmp_path / "file" / "state"))
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert "can't be used" in done.stderr
+
+
+def test_a_spoilt_file_is_named(launcher: Launcher, state: State) -> None:
+    (state.folder / "runtime.json").write_text('{"edge": ')
+    done = launcher("status")
+    assert done.returncode == 1
+    assert "runtime.json holds no valid JSON" in done.stderr
+
+
+@pytest.mark.parametrize("command", ["status", "demo", "run", "logs"])
+def test_without_a_platform_each_command_says_so(command: str, launcher: Launcher) -> None:
+    extra = {"run": [__file__], "logs": ["users"]}.get(command, [])
+    done = launcher(command, *extra)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert done.stderr.startswith("hedgerow: ")

@@ -1,0 +1,117 @@
+"""A service under test, running on a real broker and a real database, and somebody who talks to it."""
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+
+from aio_pika.abc import AbstractConnection, AbstractIncomingMessage
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from broker import topology
+from broker.connection import Link
+from broker.ids import new_token
+from broker.lane import DEFAULT_SECONDS, NOBODY, Ask
+from broker.lane.aiopika import AioPikaRequester
+from broker.outbox import Origin, envelope
+from broker.publisher import Publisher
+from broker.running import Running, running
+from broker.service import Service
+from contracts.base import Caller, Command, Event, Operation, Refusal, Said
+
+Reply = TypeVar("Reply")
+Heard = TypeVar("Heard", bound=Event)
+
+
+class Harness:
+    """Asks, commands, publishes and listens. `source` is the name under which it publishes events."""
+
+    def __init__(self, amqp: str, *, source: str = "tests") -> None:
+        self.link = Link(amqp, name="harness")
+        self.requester = AioPikaRequester(self.link, owner="harness")
+        self.publisher = Publisher(self.link)
+        self.source = source
+        self.seen: list[AbstractIncomingMessage] = []
+        self._taken: set[str] = set()
+        self._order: dict[str, tuple[int, dict[str, list[int]]]] = {}
+        self.service: Running | None = None
+        self.link.on_connect(self._listen)
+
+    async def ask(self, operation: Operation[Reply], caller: Caller = NOBODY, **more: Any) -> Reply | Refusal:
+        """Ask as a caller; `within` seconds."""
+        deadline = time.time() + more.get("within", DEFAULT_SECONDS)
+        return await Ask(self.requester, deadline, caller)(operation)
+
+    async def send(self, command: Command, *, headers: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Send a command; with the `headers` of an earlier one, send that again. Returns its headers."""
+        headers = headers or envelope(self.source, command, Origin("test"))
+        await self._publish(topology.COMMANDS, command, headers)
+        return headers
+
+    def number(self, event: Event) -> dict[str, Any]:
+        """The headers of an event, next in its aggregate's order, without publishing it."""
+        sequence, topics = self._order.get(event.aggregate, (0, {}))
+        order = {"sequence": sequence + 1, "predecessors": json.dumps(topics)}
+        topics = {**topics, event.topic: [sequence + 1, int(time.time() * 1000)]}
+        self._order[event.aggregate] = (sequence + 1, topics)
+        return {**envelope(self.source, event, Origin("test")), **order}
+
+    async def publish(self, event: Event, *, headers: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Publish an event; with the `headers` of an earlier one, publish that again. Returns its headers."""
+        headers = headers or self.number(event)
+        await self._publish(topology.EVENTS, event, headers)
+        return headers
+
+    async def heard(self, kind: type[Heard], *, within: float = 5) -> Heard:
+        """The next event of this kind that was not taken yet, by whoever published it."""
+        until = time.monotonic() + within
+        while time.monotonic() < until:
+            for message in self.seen:
+                if message.routing_key == kind.topic and message.headers["cloudEvents_id"] not in self._taken:
+                    self._taken.add(str(message.headers["cloudEvents_id"]))
+                    return kind.model_validate_json(message.body)
+            await asyncio.sleep(0.01)
+        raise AssertionError(f"no {kind.topic} within {within} s; heard {[seen.routing_key for seen in self.seen]}")
+
+    @asynccontextmanager
+    async def session(self) -> AsyncIterator[AsyncSession]:
+        """A session on the service's database, to look; nothing is committed."""
+        assert self.service is not None
+        assert self.service.database is not None
+        async with self.service.database.reading() as transaction:
+            yield transaction.session
+
+    async def _publish(self, exchange: str, message: Said, headers: dict[str, Any]) -> None:
+        body = message.model_dump_json().encode()
+        await self.publisher.publish(exchange, message.topic, body, headers, mandatory=True)
+
+    async def _listen(self, connection: AbstractConnection) -> None:
+        channel = await connection.channel()
+        queue = await channel.declare_queue(topology.reply_queue("harness", new_token()), exclusive=True)
+        await queue.bind(topology.EVENTS, "#")
+        await queue.consume(self._hear, no_ack=True)
+
+    async def _hear(self, message: AbstractIncomingMessage) -> None:
+        self.seen.append(message)
+
+
+@asynccontextmanager
+async def harness(amqp: str, *, source: str = "tests") -> AsyncIterator[Harness]:
+    """A harness that is connected."""
+    it = Harness(amqp, source=source)
+    await it.link.start()
+    try:
+        await it.link.wait_up(within=20)
+        yield it
+    finally:
+        await it.link.close()
+
+
+@asynccontextmanager
+async def under_test(service: Service, *, amqp: str, database: str | None) -> AsyncIterator[Harness]:
+    """A harness with a running service."""
+    async with harness(amqp) as it, running(service, amqp_url=amqp, database_url=database) as run:
+        it.service = run
+        yield it

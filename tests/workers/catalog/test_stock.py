@@ -1,0 +1,209 @@
+"""Stock is set aside, given back and sold; nothing is sold twice."""
+
+import asyncio
+from collections.abc import Sequence
+from uuid import UUID, uuid4
+
+import pytest
+from sqlalchemy import select
+from sqlmodel import col
+
+from contracts.base import Caller
+from contracts.catalog import (
+    CommitStock,
+    GetProduct,
+    MoveStock,
+    ReleaseStock,
+    ReserveStock,
+    StockItem,
+    StockMoved,
+    StockRefused,
+    StockReserved,
+)
+from tests.support.eventually import eventually
+from tests.workers.catalog.shop import Shop
+from workers.catalog.tables import MovementRow, ReservationRow, StockRow
+
+pytestmark = pytest.mark.servers
+
+
+def an_order(*items: tuple[str, int]) -> ReserveStock:
+    return ReserveStock(order_id=uuid4(), items=tuple(StockItem(sku=sku, quantity=n) for sku, n in items))
+
+
+async def level(shop: Shop, sku: str) -> tuple[int, int]:
+    """On hand and reserved."""
+    async with shop.session() as session:
+        row = (await session.scalars(select(StockRow).where(col(StockRow.sku) == sku))).one()
+        return row.on_hand, row.reserved
+
+
+async def state(shop: Shop, order_id: UUID) -> str | None:
+    async with shop.session() as session:
+        found: str | None = await session.scalar(
+            select(col(ReservationRow.state)).where(col(ReservationRow.order_id) == order_id)
+        )
+        return found
+
+
+async def becomes(shop: Shop, order_id: UUID, wanted: str) -> None:
+    async def is_so() -> bool:
+        return await state(shop, order_id) == wanted
+
+    await eventually(is_so, within=20)
+
+
+async def reserved_orders(shop: Shop, count: int) -> Sequence[UUID]:
+    return [(await shop.heard(StockReserved, within=20)).order_id for _ in range(count)]
+
+
+# --- reserving --------------------------------------------------------------------------------------------------------
+
+
+async def test_what_is_reserved_is_not_available_any_more(shop: Shop) -> None:
+    await shop.sells("A", on_hand=10)
+    order = an_order(("A", 2), ("A", 1))
+    await shop.send(order)
+    assert (await shop.heard(StockReserved, within=5)).order_id == order.order_id
+    assert await level(shop, "A") == (10, 3)
+    assert (await shop.ask(GetProduct(sku="A"))).available == 7
+
+
+async def test_an_order_gets_all_of_its_items_or_none(shop: Shop) -> None:
+    await shop.sells("A", on_hand=10)
+    await shop.sells("B", on_hand=1)
+    order = an_order(("A", 5), ("B", 2), ("none-such", 1))
+    await shop.send(order)
+    refused = await shop.heard(StockRefused, within=5)
+    assert (refused.order_id, set(refused.skus)) == (order.order_id, {"B", "none-such"})
+    assert (await level(shop, "A"), await level(shop, "B")) == ((10, 0), (1, 0))
+
+
+async def test_fifty_orders_for_twenty_pieces_get_exactly_twenty(shop: Shop) -> None:
+    await shop.sells("A", on_hand=20)
+    orders = [an_order(("A", 1)) for _ in range(50)]
+    await asyncio.gather(*(shop.send(order) for order in orders))
+    reserved = await reserved_orders(shop, 20)
+    refused = [(await shop.heard(StockRefused, within=20)).order_id for _ in range(30)]
+    assert {*reserved, *refused} == {order.order_id for order in orders}
+    assert await level(shop, "A") == (20, 20)
+
+
+async def test_orders_with_products_in_common_do_not_deadlock(shop: Shop) -> None:
+    await shop.sells("A", on_hand=100)
+    await shop.sells("B", on_hand=100)
+    orders = [an_order(("A", 1), ("B", 1)) if n % 2 else an_order(("B", 1), ("A", 1)) for n in range(40)]
+    await asyncio.gather(*(shop.send(order) for order in orders))
+    assert set(await reserved_orders(shop, 40)) == {order.order_id for order in orders}
+    assert (await level(shop, "A"), await level(shop, "B")) == ((100, 40), (100, 40))
+
+
+async def test_asked_again_for_the_same_order_it_reserves_once_and_says_nothing_twice(shop: Shop) -> None:
+    await shop.sells("A", on_hand=10)
+    first, other = an_order(("A", 2)), an_order(("A", 1))
+    await shop.send(first)
+    assert (await shop.heard(StockReserved, within=5)).order_id == first.order_id
+    await shop.send(first)
+    await shop.send(first.model_copy(update={"items": (StockItem(sku="A", quantity=7),)}))
+    await shop.send(other)
+    assert (await shop.heard(StockReserved, within=5)).order_id == other.order_id
+    assert await level(shop, "A") == (10, 3)
+
+
+async def test_a_refused_order_stays_refused(shop: Shop) -> None:
+    await shop.sells("A", on_hand=1)
+    order, other = an_order(("A", 2)), an_order(("A", 2))
+    await shop.send(order)
+    await shop.heard(StockRefused, within=5)
+    await shop.ask(MoveStock(sku="A", delta=9, reason="goods in"))
+    await shop.send(order)
+    await shop.send(other)
+    assert (await shop.heard(StockReserved, within=5)).order_id == other.order_id
+    assert (await level(shop, "A"), await state(shop, order.order_id)) == ((10, 2), "refused")
+
+
+# --- giving back and selling ------------------------------------------------------------------------------------------
+
+
+async def test_what_is_released_is_available_again_once(shop: Shop) -> None:
+    await shop.sells("A", on_hand=10)
+    order, other = an_order(("A", 4)), an_order(("A", 1))
+    await shop.send(order)
+    await shop.send(other)
+    await reserved_orders(shop, 2)
+    for _ in range(3):
+        await shop.send(ReleaseStock(order_id=order.order_id))
+    await becomes(shop, order.order_id, "released")
+    await shop.send(CommitStock(order_id=order.order_id))
+    await shop.send(CommitStock(order_id=other.order_id))
+    await becomes(shop, other.order_id, "committed")
+    assert (await level(shop, "A"), await state(shop, order.order_id)) == ((9, 0), "released")
+
+
+async def test_what_is_committed_leaves_the_stock_once(shop: Shop) -> None:
+    await shop.sells("A", on_hand=10)
+    await shop.sells("B", on_hand=10)
+    order, other = an_order(("A", 4), ("B", 1)), an_order(("A", 1))
+    await shop.send(order)
+    await shop.send(other)
+    await reserved_orders(shop, 2)
+    for _ in range(3):
+        await shop.send(CommitStock(order_id=order.order_id))
+    await becomes(shop, order.order_id, "committed")
+    await shop.send(ReleaseStock(order_id=order.order_id))
+    await shop.send(ReleaseStock(order_id=other.order_id))
+    await becomes(shop, other.order_id, "released")
+    assert (await level(shop, "A"), await level(shop, "B")) == ((6, 0), (9, 0))
+
+
+async def test_a_release_that_comes_first_beats_its_reservation(shop: Shop) -> None:
+    await shop.sells("A", on_hand=5)
+    late, other = an_order(("A", 5)), an_order(("A", 5))
+    await shop.send(ReleaseStock(order_id=late.order_id))
+    await becomes(shop, late.order_id, "released")
+    await shop.send(late)
+    await shop.send(other)
+    assert (await shop.heard(StockReserved, within=5)).order_id == other.order_id
+    assert (await level(shop, "A"), await state(shop, late.order_id)) == ((5, 5), "released")
+
+
+async def test_reserving_and_releasing_at_once_leaves_nothing_reserved(shop: Shop) -> None:
+    await shop.sells("A", on_hand=100)
+    orders = [an_order(("A", 1)) for _ in range(20)]
+    await asyncio.gather(*(shop.send(m) for order in orders for m in (order, ReleaseStock(order_id=order.order_id))))
+    for order in orders:
+        await becomes(shop, order.order_id, "released")
+    assert await level(shop, "A") == (100, 0)
+
+
+# --- moving -----------------------------------------------------------------------------------------------------------
+
+
+async def test_a_movement_changes_the_level_and_is_remembered(shop: Shop) -> None:
+    await shop.sells("A", on_hand=1)
+    clerk = Caller(id=uuid4(), roles=frozenset({"staff"}))
+    moved = await shop.ask(MoveStock(sku="A", delta=4, reason="goods in", reference="PO-7"), caller=clerk)
+    assert (moved.on_hand, moved.reserved, moved.available) == (5, 0, 5)
+    assert await shop.heard(StockMoved, within=5) == StockMoved(sku="A", delta=4, on_hand=5)
+    async with shop.session() as session:
+        row = (await session.scalars(select(MovementRow))).one()
+    assert (row.delta, row.on_hand, row.reason, row.reference, row.moved_by) == (4, 5, "goods in", "PO-7", clerk.id)
+
+
+async def test_a_movement_never_takes_what_is_reserved(shop: Shop) -> None:
+    await shop.sells("A", on_hand=5)
+    await shop.send(an_order(("A", 3)))
+    await shop.heard(StockReserved, within=5)
+    refusal = await shop.refused(MoveStock(sku="A", delta=-3, reason="theft"))
+    assert (refusal.slug, refusal.status) == ("stock-is-reserved", 409)
+    assert (await shop.ask(MoveStock(sku="A", delta=-2, reason="theft"))).available == 0
+
+
+async def test_there_is_nothing_to_move_of_an_unknown_product(shop: Shop) -> None:
+    assert (await shop.refused(MoveStock(sku="NONE", delta=1, reason="goods in"))).slug == "no-such-product"
+
+
+async def test_movements_at_once_all_count(shop: Shop) -> None:
+    await shop.sells("A", on_hand=0)
+    await asyncio.gather(*(shop.ask(MoveStock(sku="A", delta=1, reason="goods in")) for _ in range(10)))
+    assert await level(shop, "A") == (10, 0)

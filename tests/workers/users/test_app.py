@@ -1,0 +1,62 @@
+from pathlib import Path
+
+import pytest
+from joserfc.jwk import ECKey
+
+from workers.users import app
+from workers.users.handlers import Credentials, FirstStaff
+
+
+@pytest.fixture
+def key_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    path = tmp_path / "signing-key.pem"
+    path.write_bytes(ECKey.generate_key("P-256").as_pem(private=True))
+    monkeypatch.setenv(app.KEY_FILE, str(path))
+    return path
+
+
+@pytest.fixture
+def admin_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    path = tmp_path / "admin.json"
+    path.write_text('{"email": "boss@example.org", "password": "correct horse"}')
+    monkeypatch.setenv(app.ADMIN_FILE, str(path))
+    return path
+
+
+def test_the_key_is_read_from_its_file(key_file: Path) -> None:
+    (key,) = app.signer().keys().keys
+    assert key["kid"] == ECKey.import_key(key_file.read_bytes()).thumbprint()
+
+
+def test_without_a_key_it_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(app.KEY_FILE, raising=False)
+    with pytest.raises(SystemExit, match="HEDGEROW_SIGNING_KEY_FILE is not set"):
+        app.signer()
+
+
+def test_a_key_file_that_is_not_there_is_named(key_file: Path) -> None:
+    key_file.unlink()
+    with pytest.raises(SystemExit, match=rf"{key_file}, which can't be read: No such file"):
+        app.signer()
+
+
+def test_a_key_file_that_holds_no_key_is_named(key_file: Path) -> None:
+    key_file.write_text("not a key")
+    with pytest.raises(SystemExit, match=rf"{key_file}, which does not hold a P-256 private key"):
+        app.signer()
+
+
+def test_the_first_staff_user_is_read_from_its_file(admin_file: Path) -> None:
+    assert app.first_staff() == FirstStaff(Credentials(email="boss@example.org", password="correct horse"))
+
+
+def test_there_need_not_be_a_first_staff_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(app.ADMIN_FILE, raising=False)
+    assert app.first_staff() == FirstStaff()
+
+
+def test_an_admin_file_that_is_wrong_is_named_without_what_it_holds(admin_file: Path) -> None:
+    admin_file.write_text('{"email": "boss@example.org", "password": "secret"}')
+    with pytest.raises(SystemExit, match=rf"{admin_file}.*: see password\.$") as stopped:
+        app.first_staff()
+    assert "secret" not in str(stopped.value)

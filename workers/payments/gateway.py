@@ -1,0 +1,52 @@
+"""What the payments service needs of a payment gateway; each gateway has an adapter beside this module.
+
+Promise: an answer is the gateway's word. An adapter that does not know what happened raises, and never guesses:
+
+    Exception
+    ├── GatewayUnknown      the outcome is not known: ask again
+    │   └── KeySpent        the gateway keeps a failure for this idempotency key: look, then use the next key
+    └── GatewayRefusal      the gateway did not understand us: a defect
+"""
+
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from contracts.base import Money
+
+
+class GatewayUnknown(Exception):
+    """The gateway may or may not have done what it was asked."""
+
+
+class KeySpent(GatewayUnknown):
+    """The gateway failed once and replays that failure for this key. What it did before it failed is not known."""
+
+
+class GatewayRefusal(Exception):
+    """The gateway refused a request that should have been right."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What the gateway says of an order's payment. `code` is its word for a refusal, of the payment or of the request:
+    a payment that is still `authorised` after a capture, with a code, could not be captured."""
+
+    status: Literal["nothing", "requires_action", "authorised", "captured", "voided", "declined"] = "nothing"
+    gateway_id: str = ""
+    code: str | None = None
+
+
+class Gateway(Protocol):
+    """A gateway with manual capture. A write asked again with the same key has no second effect."""
+
+    async def find(self, reference: str) -> Outcome:
+        """What the gateway has under our reference; of several payments the one that holds or took money."""
+
+    async def authorise(self, reference: str, amount: Money, payment_method: str, *, key: str) -> Outcome:
+        """Hold money: authorised, declined or requires_action."""
+
+    async def capture(self, gateway_id: str, *, key: str) -> Outcome:
+        """Take the held money: captured, or as it was with a code."""
+
+    async def void(self, gateway_id: str, *, key: str) -> Outcome:
+        """Let go of the held money: voided, or as it was with a code."""

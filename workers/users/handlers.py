@@ -1,0 +1,158 @@
+"""What the users service answers."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from broker.service import Http, Service
+from broker.telemetry import log
+from broker.transaction import Transaction
+from contracts.base import Address, Caller, Email, Message, Refusal, unauthenticated
+from contracts.tokens import JWKS_PATH
+from contracts.users import (
+    ChangeMe,
+    GetKeys,
+    GetMe,
+    Jwks,
+    LogIn,
+    LogOut,
+    Password,
+    RefreshSession,
+    RegisterUser,
+    Tokens,
+    User,
+    UserCreated,
+    bad_credentials,
+    bad_refresh_token,
+    email_taken,
+)
+from workers.users import store
+from workers.users.passwords import PasswordHash, Passwords
+from workers.users.rules import CUSTOMER, STAFF, Verdict, judged, normalised, profile_changes
+from workers.users.tables import UserRow
+from workers.users.tokens import Signer, fresh_refresh_token
+
+service = Service("users", says=(UserCreated,), migrations="workers.users.migrations")
+
+
+class Credentials(Message):
+    """Who the first staff user is."""
+
+    email: Email
+    password: Password
+
+
+@dataclass(frozen=True)
+class FirstStaff:
+    """What the operator wants to be there from the start, if anything."""
+
+    credentials: Credentials | None = None
+
+
+async def hash_password(ask: RegisterUser, passwords: Passwords) -> PasswordHash:
+    """Before the transaction, so that no database connection waits for it."""
+    return await passwords.hash(ask.password)
+
+
+@service.answers(RegisterUser, http=Http("POST", "/users", status=201, who="anyone"), first=hash_password)
+async def register_user(ask: RegisterUser, tx: Transaction, password_hash: PasswordHash) -> User | Refusal:
+    user = await _opened(tx, ask.email, ask.name, password_hash, CUSTOMER)
+    return _seen_by_owner(user) if user else email_taken()
+
+
+@service.answers(LogIn, http=Http("POST", "/sessions", status=201, who="anyone"))
+async def log_in(ask: LogIn, tx: Transaction, passwords: Passwords, signer: Signer) -> Tokens | Refusal:
+    """An unknown address is refused like a wrong password, in the same words after the same work."""
+    user = await store.user_by_email(tx.session, normalised(ask.email))
+    right = await passwords.verify(ask.password, user.password_hash if user else None)
+    if user is None or not right:
+        return bad_credentials()
+    if passwords.is_outdated(user.password_hash):
+        await store.set_password_hash(tx.session, user.id, await passwords.hash(ask.password))
+    now, refresh_token = datetime.now(UTC), fresh_refresh_token()
+    session = await store.begin_session(tx.session, user.id, refresh_token, now)
+    return signer.tokens(user.id, user.roles, session=session, refresh_token=refresh_token, now=now)
+
+
+@service.answers(RefreshSession, http=Http("POST", "/sessions/refresh", status=201, who="anyone"))
+async def refresh_session(ask: RefreshSession, tx: Transaction, signer: Signer) -> Tokens | Refusal:
+    """Spend a refresh token for its successor, as rules.py judges it."""
+    family = await store.locked_family(tx.session, ask.refresh_token)
+    if family is None:
+        return bad_refresh_token()
+    session, token = family
+    now, successor = datetime.now(UTC), signer.successor(ask.refresh_token)
+    match judged(ended_at=session.ended_at, expires_at=token.expires_at, spent_at=token.spent_at, now=now):
+        case Verdict.REFUSE:
+            return bad_refresh_token()
+        case Verdict.END_FAMILY:
+            await store.end_session(tx.session, session.id, now)
+            await tx.session.commit()  # a refusal rolls back, but this must outlive it
+            return bad_refresh_token()
+        case Verdict.ROTATE:
+            await store.rotate(tx.session, token, successor, now)
+    user = await store.owner(tx.session, session)
+    return signer.tokens(user.id, user.roles, session=session.id, refresh_token=successor, now=now)
+
+
+@service.answers(LogOut, http=Http("DELETE", "/sessions/current", status=204))
+async def log_out(ask: LogOut, tx: Transaction, caller: Caller) -> None:
+    """No refresh token of this log-in works any more; its last access token lives out its ten minutes."""
+    await store.end_session(tx.session, caller.session, datetime.now(UTC))
+
+
+@service.answers(GetMe, http=Http("GET", "/users/me"))
+async def get_me(question: GetMe, tx: Transaction, caller: Caller) -> User | Refusal:
+    user = await store.user_by_id(tx.session, caller.id)
+    return _seen_by_owner(user) if user else unauthenticated("This account is gone.")
+
+
+@service.answers(ChangeMe, http=Http("PATCH", "/users/me"))
+async def change_me(ask: ChangeMe, tx: Transaction, caller: Caller) -> User | Refusal:
+    changes = profile_changes(ask)
+    if isinstance(changes, Refusal):
+        return changes
+    user = await store.change_user(tx.session, caller.id, changes)
+    return _seen_by_owner(user) if user else unauthenticated("This account is gone.")
+
+
+@service.answers(GetKeys, http=Http("GET", JWKS_PATH, who="anyone"))
+async def get_keys(question: GetKeys, signer: Signer) -> Jwks:
+    return signer.keys()
+
+
+@service.at_start
+async def ensure_first_staff_user(tx: Transaction, wanted: FirstStaff, passwords: Passwords) -> None:
+    """An account that is there already stays as it is: its password or its roles may have been changed on purpose."""
+    if wanted.credentials is None:
+        return
+    email = normalised(wanted.credentials.email)
+    user = await store.user_by_email(tx.session, email)
+    if user is None:
+        password_hash = await passwords.hash(wanted.credentials.password)
+        await _opened(tx, email, "Staff", password_hash, STAFF)
+    elif not set(STAFF) <= set(user.roles):
+        log.warning("the first staff user's account exists, but is not a staff account", user=str(user.id))
+
+
+async def _opened(
+    tx: Transaction, email: str, name: str, password_hash: PasswordHash, roles: Sequence[str]
+) -> UserRow | None:
+    now = datetime.now(UTC)
+    user = await store.add_user(
+        tx.session, email=normalised(email), name=name, password_hash=password_hash, roles=roles, now=now
+    )
+    if user:
+        tx.emit(UserCreated(user_id=user.id, created_at=user.created_at))
+    return user
+
+
+def _seen_by_owner(user: UserRow) -> User:
+    return User(
+        id=user.id,
+        email=user.email,
+        name=user.name,
+        roles=tuple(user.roles),
+        address=Address.model_validate(user.address) if user.address else None,
+        created_at=user.created_at,
+    )

@@ -1,0 +1,95 @@
+"""The SQL of the users service."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import delete, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlmodel import col
+
+from broker.ids import new_id
+from workers.users.rules import REFRESH_LIFETIME
+from workers.users.tables import RefreshTokenRow, SessionRow, UserRow
+from workers.users.tokens import fingerprint
+
+
+async def add_user(
+    db: AsyncSession, *, email: str, name: str, password_hash: str, roles: Sequence[str], now: datetime
+) -> UserRow | None:
+    """The new user, or None where the (normalised) address is taken, also by somebody registering at this moment."""
+    user = {"id": new_id(), "email": email, "name": name, "password_hash": password_hash}
+    user |= {"roles": list(roles), "created_at": now}
+    statement = insert(UserRow).values(user).on_conflict_do_nothing(index_elements=["email"]).returning(UserRow)
+    return await db.scalar(statement)
+
+
+async def user_by_email(db: AsyncSession, email: str) -> UserRow | None:
+    """Who has this (normalised) address."""
+    return await db.scalar(select(UserRow).where(col(UserRow.email) == email))
+
+
+async def user_by_id(db: AsyncSession, user_id: UUID | None) -> UserRow | None:
+    """Who has this id."""
+    return await db.scalar(select(UserRow).where(col(UserRow.id) == user_id))
+
+
+async def set_password_hash(db: AsyncSession, user_id: UUID, password_hash: str) -> None:
+    """Keep the same password under another hash."""
+    await db.execute(update(UserRow).where(col(UserRow.id) == user_id).values(password_hash=password_hash))
+
+
+async def change_user(db: AsyncSession, user_id: UUID | None, changes: dict[str, Any]) -> UserRow | None:
+    """The user with these columns set, in one statement, so that changes of different columns never undo each other."""
+    if not changes:
+        return await user_by_id(db, user_id)
+    statement = update(UserRow).where(col(UserRow.id) == user_id).values(changes).returning(UserRow)
+    return await db.scalar(statement)
+
+
+async def begin_session(db: AsyncSession, user_id: UUID, refresh_token: str, now: datetime) -> UUID:
+    """A new family with its first token. The user's families that have no token left to spend are forgotten."""
+    tokens = select(col(RefreshTokenRow.sha256)).where(col(RefreshTokenRow.session_id) == col(SessionRow.id))
+    alive = tokens.where(col(RefreshTokenRow.expires_at) > now).exists()
+    await db.execute(delete(SessionRow).where(col(SessionRow.user_id) == user_id, ~alive))
+    session_id = new_id()
+    await db.execute(insert(SessionRow).values(id=session_id, user_id=user_id, started_at=now))
+    await _add_token(db, session_id, refresh_token, now)
+    return session_id
+
+
+async def locked_family(db: AsyncSession, refresh_token: str) -> tuple[SessionRow, RefreshTokenRow] | None:
+    """A token and its session, or None for a token that nobody knows. Until the transaction ends, nobody else spends a
+    token of this family: the session is locked first and the token read afterwards."""
+    known = col(RefreshTokenRow.sha256) == fingerprint(refresh_token)
+    family = select(col(RefreshTokenRow.session_id)).where(known).scalar_subquery()
+    session = await db.scalar(select(SessionRow).where(col(SessionRow.id) == family).with_for_update())
+    token = await db.scalar(select(RefreshTokenRow).where(known)) if session else None
+    return (session, token) if session and token else None
+
+
+async def owner(db: AsyncSession, session: SessionRow) -> UserRow:
+    """Whose log-in it is."""
+    return (await db.scalars(select(UserRow).where(col(UserRow.id) == session.user_id))).one()
+
+
+async def rotate(db: AsyncSession, spent: RefreshTokenRow, successor: str, now: datetime) -> None:
+    """Spend one token for its successor, and forget the tokens of the family that have expired."""
+    family = col(RefreshTokenRow.session_id) == spent.session_id
+    this = col(RefreshTokenRow.sha256) == spent.sha256
+    await db.execute(update(RefreshTokenRow).where(this).values(spent_at=now))
+    await db.execute(delete(RefreshTokenRow).where(family, col(RefreshTokenRow.expires_at) <= now))
+    await _add_token(db, spent.session_id, successor, now)
+
+
+async def end_session(db: AsyncSession, session_id: UUID | None, now: datetime) -> None:
+    """None of the session's tokens can be spent from now on."""
+    open_session = (col(SessionRow.id) == session_id, col(SessionRow.ended_at).is_(None))
+    await db.execute(update(SessionRow).where(*open_session).values(ended_at=now))
+
+
+async def _add_token(db: AsyncSession, session_id: UUID, refresh_token: str, now: datetime) -> None:
+    token = {"sha256": fingerprint(refresh_token), "session_id": session_id, "expires_at": now + REFRESH_LIFETIME}
+    await db.execute(insert(RefreshTokenRow).values(token))

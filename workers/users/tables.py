@@ -1,0 +1,57 @@
+"""What the users service keeps."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import CheckConstraint, DateTime, LargeBinary, MetaData, Text
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+from sqlmodel import Field, SQLModel
+
+NAMES = {
+    "ix": "%(table_name)s_%(column_0_N_name)s_idx",
+    "uq": "%(table_name)s_%(column_0_N_name)s_key",
+    "ck": "%(table_name)s_%(constraint_name)s_check",
+    "fk": "%(table_name)s_%(column_0_N_name)s_fkey",
+    "pk": "%(table_name)s_pkey",
+}
+
+
+class UsersTable(SQLModel):
+    """A table in the schema of this service."""
+
+    metadata = MetaData(naming_convention=NAMES)
+
+
+class UserRow(UsersTable, table=True):
+    """A person with an account. `email` is normalised (rules.py), so that unique means unique to people too."""
+
+    __tablename__ = "users"
+    id: UUID = Field(primary_key=True)
+    email: str = Field(sa_type=Text, unique=True)
+    name: str = Field(sa_type=Text)
+    password_hash: str = Field(sa_type=Text)
+    roles: list[str] = Field(sa_type=ARRAY(Text))
+    address: dict[str, Any] | None = Field(default=None, sa_type=JSONB(none_as_null=True), nullable=True)
+    created_at: datetime = Field(sa_type=DateTime(timezone=True))
+
+
+class SessionRow(UsersTable, table=True):
+    """A log-in and the family of refresh tokens that descends from it. Its row lock guards the whole family."""
+
+    __tablename__ = "sessions"
+    id: UUID = Field(primary_key=True)
+    user_id: UUID = Field(foreign_key="users.id", ondelete="CASCADE", index=True)
+    started_at: datetime = Field(sa_type=DateTime(timezone=True))
+    ended_at: datetime | None = Field(default=None, sa_type=DateTime(timezone=True), nullable=True)
+
+
+class RefreshTokenRow(UsersTable, table=True):
+    """A refresh token, by its SHA-256. A spent one stays until it expires, because to spend it again betrays theft."""
+
+    __tablename__ = "refresh_tokens"
+    __table_args__ = (CheckConstraint("octet_length(sha256) = 32", name="sha256"),)
+    sha256: bytes = Field(primary_key=True, sa_type=LargeBinary)
+    session_id: UUID = Field(foreign_key="sessions.id", ondelete="CASCADE", index=True)
+    expires_at: datetime = Field(sa_type=DateTime(timezone=True))
+    spent_at: datetime | None = Field(default=None, sa_type=DateTime(timezone=True), nullable=True)
