@@ -126,13 +126,17 @@ class Watcher:
                 self.registry.forget_the_lost(now=now)
             self._on_change()
 
-    async def _consumers(self, service: str) -> int:
+    async def _consumers(self, service: str) -> int | None:
+        """None where the broker can't be asked right now: that says nothing about the service."""
         assert self._link.connection is not None
-        with contextlib.suppress(aio_pika.exceptions.AMQPError, RuntimeError):
+        try:
             async with self._link.connection.channel() as channel:
                 queue = await channel.declare_queue(topology.requests_queue(service), passive=True, timeout=2)
                 return queue.declaration_result.consumer_count or 0
-        return 0
+        except aio_pika.exceptions.ChannelNotFoundEntity:
+            return 0
+        except (aio_pika.exceptions.AMQPError, RuntimeError, TimeoutError):
+            return None
 
     async def _set_up(self, connection: AbstractConnection) -> None:
         channel = await connection.channel()

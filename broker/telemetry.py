@@ -28,16 +28,19 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 def configure_logging(service: str) -> None:
     """Log to standard output: one JSON object a line, or readable lines on a terminal."""
-    renderer: structlog.types.Processor = (
-        structlog.dev.ConsoleRenderer() if sys.stdout.isatty() else structlog.processors.JSONRenderer()
+    # Plain tracebacks: the pretty ones print local variables, and with them what customers typed.
+    on_a_terminal = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+    renderers: list[structlog.types.Processor] = (
+        [on_a_terminal]
+        if sys.stdout.isatty()
+        else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     )
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            renderer,
+            *renderers,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
         logger_factory=structlog.WriteLoggerFactory(file=sys.stdout),

@@ -36,22 +36,24 @@ class Transaction:
 
     def emit(self, event: Event) -> None:
         """Tell a fact, once this transaction is committed."""
-        self._say(event)
+        self.say(event)
 
     def send(self, command: Command) -> None:
         """Ask another service to do something, once this transaction is committed."""
-        self._say(command)
+        self.say(command)
+
+    def say(self, *messages: Said) -> None:
+        """Say what a pure decision returned, in its order. Raises TypeError for what the service does not declare."""
+        if self._read_only and messages:
+            raise TypeError(f"a query can't say {messages[0].topic}")
+        for message in messages:
+            if message.topic not in self._says:
+                raise TypeError(f"{type(message).__name__} must be listed in the service's `says`")
+        self.said.extend(messages)
 
     def abandon(self) -> None:
         """Let nothing of this transaction become true."""
         self.abandoned = True
-
-    def _say(self, message: Said) -> None:
-        if self._read_only:
-            raise TypeError(f"a query can't say {message.topic}")
-        if message.topic not in self._says:
-            raise TypeError(f"{type(message).__name__} must be listed in the service's `says`")
-        self.said.append(message)
 
 
 class Database:

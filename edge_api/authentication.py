@@ -51,9 +51,7 @@ class Authenticator:
         return self._recall(authorization) or await self._verified(authorization)
 
     def _recall(self, authorization: bytes) -> Caller | None:
-        if self._generation != self._keys.generation:
-            self._remembered.clear()
-            self._generation = self._keys.generation
+        self._forget_what_other_keys_signed()
         expires, caller = self._remembered.get(authorization, (0.0, NOBODY))
         if expires < time.time():
             self._remembered.pop(authorization, None)
@@ -80,9 +78,15 @@ class Authenticator:
         return caller
 
     def _remember(self, authorization: bytes, expires: float, caller: Caller) -> None:
+        self._forget_what_other_keys_signed()
         self._remembered[authorization] = (expires, caller)
         if len(self._remembered) > REMEMBERED:
             self._remembered.popitem(last=False)
+
+    def _forget_what_other_keys_signed(self) -> None:
+        if self._generation != self._keys.generation:
+            self._remembered.clear()
+            self._generation = self._keys.generation
 
 
 def admit(who: Who, caller: Caller) -> None:

@@ -1,8 +1,8 @@
 """Where every HTTP request comes in.
 
-Promise: each gets an id of its own (a client's X-Request-Id is not it: inside the platform two requests with one id have
-one effect), exactly one response, one log line and one count; an unexpected error is logged once and tells the client
-nothing.
+Promise: each gets an id of its own (a client's X-Request-Id is not it: inside the platform two requests with one id
+have one effect), exactly one response, one log line and one count; an unexpected error is logged once and tells the
+client nothing.
 """
 
 import time
@@ -13,9 +13,9 @@ from starlette.types import Message, Receive, Scope, Send
 from broker.ids import new_id
 from broker.telemetry import log
 from edge_api.gateway import Gateway, Visit
+from edge_api.incoming import ClientGoneError, Incoming
 from edge_api.platform_routes import template_of
 from edge_api.problems import RefusedError, internal_error, problem
-from edge_api.reading import ClientGoneError
 from edge_api.responses import Response
 from edge_api.telemetry import CLIENT_GONE, note
 
@@ -37,17 +37,19 @@ class Door:
                 visit.route = template
                 status = await self._serve_platform(scope, receive, send, visit)
             else:
-                response = await self._response(scope, receive, visit)
+                incoming = Incoming(scope, receive)
+                response = await self._response(scope, incoming, visit)
                 status = response.status
+                await incoming.discard()
                 await response.send(send, request_id=visit.request_id, head=scope["method"] == "HEAD")
         except ClientGoneError:
             status = CLIENT_GONE
         finally:
             note(visit, scope["method"], status, started=started)
 
-    async def _response(self, scope: Scope, receive: Receive, visit: Visit) -> Response:
+    async def _response(self, scope: Scope, incoming: Incoming, visit: Visit) -> Response:
         try:
-            return await self._gateway.answer(scope, receive, visit)
+            return await self._gateway.answer(scope, incoming, visit)
         except RefusedError as error:
             return problem(error.refusal, *error.headers, request_id=visit.request_id)
         except ClientGoneError:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from pydantic import ValidationError
-from starlette.types import Receive, Scope
+from starlette.types import Scope
 
 from broker.connection import BrokerAwayError
 from broker.lane import (
@@ -26,6 +26,7 @@ from contracts.base import Refusal, RefusalKind, deadline_passed, nobody_there
 from contracts.presence import Route
 from edge_api import reading
 from edge_api.authentication import Authenticator, admit
+from edge_api.incoming import Incoming
 from edge_api.problems import RefusedError, bad_answer, broker_away, no_such_route, overloaded, problem, starting
 from edge_api.responses import Response
 from edge_api.routing import Routes, Target
@@ -59,13 +60,13 @@ class Gateway:
         self._authenticator = authenticator
         self._is_known = is_known
 
-    async def answer(self, scope: Scope, receive: Receive, visit: Visit) -> Response:
+    async def answer(self, scope: Scope, incoming: Incoming, visit: Visit) -> Response:
         """The response. Raises RefusedError, and ClientGoneError where nobody waits for one."""
         if scope["method"] == "OPTIONS":
             return Response(204, headers=(self._routes.table.allowed(scope["raw_path"]),))
         target, in_path = self._find(scope)
         visit.route, visit.service = target.route.path, target.record.name
-        headers = dict(scope["headers"])
+        headers = incoming.headers
         caller = await self._authenticator.caller(headers.get(b"authorization"))
         admit(target.route.who, caller)
         if target.record.is_away:
@@ -73,7 +74,7 @@ class Gateway:
         request = Request(
             topic=target.offer.topic,
             params=reading.fields_in_url(target.route, in_path, scope["query_string"]),
-            body=await reading.body_of(target.route, headers, receive),
+            body=await reading.body_of(target.route, incoming),
             deadline=time.time() + ANSWER_WITHIN_SECONDS,
             request_id=visit.request_id,
             caller=caller,

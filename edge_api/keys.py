@@ -1,8 +1,8 @@
 """The public keys that verify access tokens.
 
 Promise: the keys come over the request lane from whoever holds the route contracts.tokens.JWKS_PATH; they are asked for
-again every five minutes, and at once for a key that is not known, though never more than once a second nor twice at the
-same time.
+again every five minutes, and at once for a key that is not known, though (once there are any) never more than once a
+second nor twice at the same time.
 """
 
 import asyncio
@@ -65,10 +65,9 @@ class KeyRing:
             await asyncio.sleep(NOT_MORE_OFTEN_THAN if failures else REFRESH_EVERY)
 
     async def _ask_again(self) -> None:
-        if self._asking is not None or time.monotonic() - self._asked_at >= NOT_MORE_OFTEN_THAN:
+        asked_just_now = time.monotonic() - self._asked_at < NOT_MORE_OFTEN_THAN
+        if self._asking is not None or not self._keys or not asked_just_now:
             await self._ask_once()
-        elif not self._keys:
-            raise KeysUnavailableError("asked a moment ago, in vain")
 
     async def _ask_once(self) -> None:
         if self._asking is None:
@@ -134,4 +133,5 @@ def keys_target(routes: Routes, *, login: str | None = None) -> Target | None:
         target, _ = routes.table.find("GET", JWKS_PATH.encode())
     except RefusedError:
         return None
-    return target if login in (None, target.record.login) else None
+    held_by = target.record.login
+    return target if login in (None, held_by, held_by.partition("@")[0]) else None

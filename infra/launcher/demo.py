@@ -13,7 +13,7 @@ from infra.launcher.state import State
 from infra.launcher.status import runtime
 
 _SETTLED = {"confirmed", "rejected", "cancelled"}
-_console = Console(highlight=False)
+_console = Console(highlight=False, soft_wrap=True)
 
 
 def show_demo(state: State) -> int:

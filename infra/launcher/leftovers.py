@@ -2,6 +2,8 @@
 
 import contextlib
 import signal
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -24,12 +26,30 @@ def end_leftovers(state: Path, *, within: float = 20.0) -> int:
     for process in found:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.send_signal(_orderly_end(process))
-    _, stubborn = psutil.wait_procs(found, timeout=within)
-    for process in stubborn:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            process.kill()
-    psutil.wait_procs(stubborn, timeout=5)
+    if not wait_until(lambda: not leftovers(state), within=within):
+        for process in leftovers(state):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        wait_until(lambda: not leftovers(state), within=5)
     return len(found)
+
+
+def is_running(pid: int) -> bool:
+    """Whether the process does anything: one that has ended stays listed where nobody collects it."""
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
+def wait_until(check: Callable[[], bool], *, within: float) -> bool:
+    """Whether the check came true in time (seconds)."""
+    deadline = time.monotonic() + within
+    while not check():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
 
 
 def _orderly_end(process: psutil.Process) -> signal.Signals:

@@ -2,7 +2,6 @@
 
 import fcntl
 import os
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -44,13 +43,3 @@ def running_launcher(state: State) -> int | None:
     except FileNotFoundError:
         pass
     return None
-
-
-def wait_until_released(state: State, *, within: float) -> bool:
-    """Whether the launcher was gone in time."""
-    deadline = time.monotonic() + within
-    while running_launcher(state) is not None:
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.05)
-    return True

@@ -12,7 +12,7 @@ from infra.launcher import services
 from infra.launcher.failure import Failure
 from infra.launcher.progress import Progress
 from infra.launcher.provision import Servers, without_login
-from infra.launcher.seed import seed
+from infra.launcher.seed import NotOurs, seed
 from infra.launcher.servers import start_servers
 from infra.launcher.services import Addresses
 from infra.launcher.state import State
@@ -46,7 +46,7 @@ class Platform:
         if not self._servers_only:
             with self._progress.step("Starting the services", "Services and edge are ready"):
                 await self._start_services(servers)
-            await self._seed()
+            await asyncio.to_thread(self._seed)
         self._record()
         self._progress.block("Hedgerow is ready", self._ready())
 
@@ -55,13 +55,14 @@ class Platform:
         addresses = Addresses(f"http://127.0.0.1:{port}", f"http://127.0.0.1:{gateway_port}")
         self._addresses |= asdict(addresses)
         programs = await asyncio.gather(
+            asyncio.to_thread(services.gateway, self._state, gateway_port),
             *(asyncio.to_thread(services.worker, self._state, servers, addresses, name) for name in services.BUSINESS),
             asyncio.to_thread(services.edge, self._state, servers, port),
         )
-        for program in (services.gateway(self._state, gateway_port), *programs):
+        for program in programs:
             await self._supervisor.start(program)
         async with httpx.AsyncClient(base_url=addresses.edge, timeout=2, trust_env=False) as client:
-            for path in ("/readyz", "/products"):
+            for path in ("/readyz", "/products", "/.well-known/jwks.json"):
                 await self._answers(client, path)
 
     async def _answers(self, client: httpx.AsyncClient, path: str) -> None:
@@ -77,10 +78,14 @@ class Platform:
         said = "no answer" if status is None else f"status {status}"
         raise Failure(f"The platform did not become ready: GET {path} gave {said} for 60 s (see {self._state.logs}).")
 
-    async def _seed(self) -> None:
-        edge = str(self._addresses["edge"])
-        if added := await asyncio.to_thread(seed, edge, self._state.read("admin.json")):
-            self._progress.say(f"Added {added} products to try things on.")
+    def _seed(self) -> None:
+        try:
+            added = seed(str(self._addresses["edge"]), self._state.read("admin.json"))
+        except NotOurs as stranger:
+            self._progress.say(str(stranger))
+        else:
+            if added:
+                self._progress.say(f"Added {added} products to try things on.")
 
     def _record(self) -> None:
         """Called at each new process, so that a restarted one is found under its new pid."""

@@ -87,7 +87,10 @@ def _binaries_for(owner: struct_passwd | None) -> Path:
 
 
 def _data_folder(state: State, owner: struct_passwd | None) -> Path:
-    """Below the state folder; when that lies where the owner can't go (/root is 0700), outside, with a link to it."""
+    """Below the state folder; when that lies where the owner can't go (/root is 0700), outside, with a link to it.
+
+    The way there can't be opened instead: that would let every account of the machine in.
+    """
     folder = state.folder / "postgresql"
     if owner and not _can_enter(state.folder, owner):
         place = _outside() / sha256(str(state.folder).encode()).hexdigest()[:12]

@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -45,7 +46,7 @@ class Program:
             "stdin": subprocess.DEVNULL,
             "stderr": subprocess.STDOUT,
             "start_new_session": True,
-            "preexec_fn": None if self.outlives or sys.platform != "linux" else self._die_with_parent,
+            "preexec_fn": self._die_with_parent if self._can_be_bound() else None,
             **({} if self.user is None else {"user": self.user, "group": self.user, "extra_groups": []}),
         }
 
@@ -72,6 +73,11 @@ class Program:
         """What happened to it, and why, as far as its log tells."""
         lines = self.log.read_text(errors="replace").strip().splitlines() if self.log.exists() else []
         return Failure(f"{self.name} {what}: {lines[-1] if lines else 'it said nothing'} (see {self.log}).")
+
+    def _can_be_bound(self) -> bool:
+        # Linux's parent is the thread that forked: a short-lived one would take the program with it.
+        lasting = threading.current_thread() is threading.main_thread()
+        return sys.platform == "linux" and lasting and not self.outlives
 
     def _die_with_parent(self) -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(self.orphaned))

@@ -3,11 +3,11 @@
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.markup import escape
 from rich.panel import Panel
 
@@ -22,7 +22,7 @@ class Progress:
     def say(self, sentence: str) -> None:
         """One line."""
         self._record(sentence)
-        self._console.print(escape(sentence))
+        self._print(escape(sentence))
 
     @contextmanager
     def step(self, doing: str, done: str) -> Iterator[None]:
@@ -32,11 +32,11 @@ class Progress:
             yield
         took = f"{time.monotonic() - start:.1f} s"
         self._record(f"{done} ({took})")
-        self._console.print(f"[green]✓[/] {escape(done)} [dim]{took}[/]")
+        self._print(f"[green]✓[/] {escape(done)} [dim]{took}[/]")
 
     def repeat(self, line: str) -> None:
         """A line that was said, and recorded, elsewhere."""
-        self._console.print(escape(line))
+        self._print(escape(line))
 
     def fall_silent(self) -> None:
         """Close the standard output and error: from now on only the log is told."""
@@ -48,9 +48,14 @@ class Progress:
         """The block that ends a start: a frame on a terminal, plain lines elsewhere."""
         self._record(title)
         if self._console.is_terminal:
-            self._console.print(Panel("\n".join(map(escape, lines)), title=title, expand=False, border_style="green"))
+            self._print(Panel("\n".join(map(escape, lines)), title=title, expand=False, border_style="green"))
         else:
-            self._console.print(escape("\n".join([title, *(f"  {line}" for line in lines)])))
+            self._print(escape("\n".join([title, *(f"  {line}" for line in lines)])))
+
+    def _print(self, content: RenderableType) -> None:
+        # A terminal that was closed must not keep the launcher from ending what it started.
+        with suppress(OSError):
+            self._console.print(content)
 
     def _record(self, sentence: str) -> None:
         with self._log.open("a") as log:

@@ -43,7 +43,7 @@ def gateway(state: State, port: int) -> Program:
         "HEDGEROW_GATEWAY_LEDGER": str(state.folder / "gateway.sqlite"),
         "HEDGEROW_GATEWAY_KEY": state.secret("gateway.key"),
     }
-    return _module(state, "gateway", "infra.sandbox_gateway", environment, listens_on=port)
+    return _module(state, "gateway", "infra.sandbox_gateway", environment)
 
 
 def worker(state: State, servers: Servers, addresses: Addresses, service: str) -> Program:
@@ -62,6 +62,9 @@ def worker(state: State, servers: Servers, addresses: Addresses, service: str) -
 def edge(state: State, servers: Servers, port: int) -> Program:
     """The door; it has a broker login and no database."""
     environment = {"HEDGEROW_AMQP_URL": provision_login(state, servers, "edge"), "HEDGEROW_PORT": str(port)}
+    if servers.rabbitmq_management:
+        # Services have logins of their own: only this one may hand out the keys that tokens are checked with.
+        environment["HEDGEROW_KEYS_LOGIN"] = "users"
     return _module(state, "edge", "edge_api", environment)
 
 
@@ -84,15 +87,12 @@ def administrator(state: State) -> Path:
     return state.folder / "admin.json"
 
 
-def _module(
-    state: State, name: str, module: str, environment: dict[str, str], *, listens_on: int | None = None
-) -> Program:
+def _module(state: State, name: str, module: str, environment: dict[str, str]) -> Program:
     return Program(
         name=name,
         command=(sys.executable, "-m", module),
         environment={"PYTHONPATH": str(REPOSITORY), "PYTHONUNBUFFERED": "1"} | environment,
         log=state.logs / f"{name}.log",
         state=state.folder,
-        listens_on=listens_on,
         is_worker=True,
     )

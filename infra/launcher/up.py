@@ -9,8 +9,8 @@ import sys
 from collections.abc import Callable
 
 from infra.launcher.failure import Failure
-from infra.launcher.leftovers import end_leftovers
-from infra.launcher.lock import launcher_lock, running_launcher, wait_until_released
+from infra.launcher.leftovers import end_leftovers, is_running, wait_until
+from infra.launcher.lock import launcher_lock, running_launcher
 from infra.launcher.platform import Platform
 from infra.launcher.progress import Progress
 from infra.launcher.services import edge_port
@@ -18,7 +18,7 @@ from infra.launcher.state import REPOSITORY, State
 
 
 def up(state: State, progress: Progress, *, servers_only: bool = False, in_background: bool = False) -> int:
-    """Run until SIGINT or SIGTERM. Raises `Failure` when the platform can't start or runs already."""
+    """Run until SIGINT, SIGTERM or SIGHUP. Raises `Failure` when the platform can't start or runs already."""
     with launcher_lock(state):
         end_leftovers(state.folder)
         if not servers_only:
@@ -59,7 +59,7 @@ def down(state: State, progress: Progress) -> int:
     with progress.step("Stopping", "Everything is stopped"):
         with contextlib.suppress(ProcessLookupError):
             os.kill(launcher, signal.SIGTERM)
-        if not wait_until_released(state, within=120):
+        if not wait_until(lambda: not is_running(launcher), within=120):
             raise Failure(
                 f"The launcher (pid {launcher}) did not stop within 120 s; see {state.logs / 'launcher.log'}."
             )
@@ -77,7 +77,7 @@ async def _run(platform: Platform, *, when_ready: Callable[[], None] | None) -> 
             asked.set()
             work.cancel()
 
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, stop)
     with contextlib.suppress(asyncio.CancelledError):
         await work

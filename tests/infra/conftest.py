@@ -11,7 +11,6 @@ import pytest
 
 from infra.launcher.leftovers import end_leftovers
 from infra.launcher.state import REPOSITORY, State
-from tests.support.servers import RealServers, servers
 
 Done = subprocess.CompletedProcess[str]
 
@@ -20,12 +19,6 @@ class Launcher(Protocol):
     """Runs one launcher command to its end."""
 
     def __call__(self, *arguments: str, **environment: str) -> Done: ...
-
-
-@pytest.fixture(scope="session")
-def real_servers() -> Iterator[RealServers]:
-    with servers() as found:
-        yield found
 
 
 @pytest.fixture

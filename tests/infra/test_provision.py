@@ -13,8 +13,8 @@ pytestmark = pytest.mark.servers
 
 
 @pytest.fixture
-def place(real_servers: RealServers) -> Servers:
-    return Servers(real_servers.new_vhost(), real_servers.rabbitmq_management, real_servers.new_database())
+def place(servers: RealServers) -> Servers:
+    return Servers(servers.new_vhost(), servers.rabbitmq_management, servers.new_database())
 
 
 @pytest.fixture
@@ -70,10 +70,10 @@ async def test_a_service_works_in_its_own_schema_and_sees_no_other(
     await connection.close()
 
 
-def test_a_test_s_database_goes_with_its_roles(real_servers: RealServers, state: State, place: Servers) -> None:
+def test_a_test_s_database_goes_with_its_roles(servers: RealServers, state: State, place: Servers) -> None:
     provision_service(state, place, "payments")
-    real_servers.drop_database(place.database)
-    real_servers.drop_vhost(place.amqp)
-    copy = real_servers.new_database()
+    servers.drop_database(place.database)
+    servers.drop_vhost(place.amqp)
+    copy = servers.new_database()
     assert copy != place.database
-    real_servers.drop_database(copy)
+    servers.drop_database(copy)

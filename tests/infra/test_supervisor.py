@@ -42,11 +42,8 @@ def stub(state: State, script: str, *, name: str = "stub", grace: float = 10) ->
     )
 
 
-async def eventually(check: Callable[[], bool], *, within: float = 5) -> None:
-    deadline = asyncio.get_running_loop().time() + within
-    while not check():
-        assert asyncio.get_running_loop().time() < deadline
-        await asyncio.sleep(0.02)
+async def nothing_is_left(state: State) -> bool:
+    return leftovers(state.folder) == []
 
 
 async def test_a_program_that_dies_is_started_again_and_that_is_said(state: State) -> None:

@@ -7,10 +7,9 @@ import subprocess
 import sys
 import time
 
-import psutil
 import pytest
 
-from infra.launcher.leftovers import leftovers
+from infra.launcher.leftovers import is_running, leftovers
 from infra.launcher.lock import running_launcher
 from infra.launcher.state import REPOSITORY, State
 from tests.infra.conftest import Launcher
@@ -20,11 +19,11 @@ pytestmark = pytest.mark.servers
 
 
 @pytest.fixture
-def given(real_servers: RealServers) -> dict[str, str]:
+def given(servers: RealServers) -> dict[str, str]:
     return {
-        "HEDGEROW_AMQP_URL": real_servers.amqp,
-        "HEDGEROW_RABBITMQ_MANAGEMENT_URL": real_servers.rabbitmq_management,
-        "HEDGEROW_DATABASE_URL": real_servers.database,
+        "HEDGEROW_AMQP_URL": servers.amqp,
+        "HEDGEROW_RABBITMQ_MANAGEMENT_URL": servers.rabbitmq_management,
+        "HEDGEROW_DATABASE_URL": servers.database,
     }
 
 
@@ -36,8 +35,9 @@ def test_detached_it_returns_when_ready_and_down_ends_it(
     assert "Hedgerow is ready" in up.stdout
     assert state.read("runtime.json")["amqp"] == given["HEDGEROW_AMQP_URL"]
     pid = running_launcher(state)
+    assert pid
     assert launcher("down").returncode == 0
-    assert not psutil.pid_exists(pid or 0)
+    assert not is_running(pid)
     assert not (state.folder / "runtime.json").exists()
     again = launcher("down")
     assert (again.returncode, again.stdout) == (0, "Nothing is running here.\n")

@@ -7,6 +7,7 @@ to leave stops them (HEDGEROW_KEEP_SERVERS=1: leaves them running). To hurt a br
 import fcntl
 import os
 import secrets
+import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -86,8 +87,7 @@ def _shared() -> Iterator[RealServers]:
             yield _join(state, users, stack)
         finally:
             if not os.environ.get("HEDGEROW_KEEP_SERVERS") and _alone(users):
-                end_leftovers(state.folder)
-                (state.folder / "runtime.json").unlink(missing_ok=True)
+                _throw_away(state)
 
 
 def _join(state: State, users: IO[str], stack: ExitStack) -> RealServers:
@@ -97,8 +97,16 @@ def _join(state: State, users: IO[str], stack: ExitStack) -> RealServers:
         known = state.read("runtime.json")
         if known and {"epmd", "beam.smp", "postgres"} <= {process.name() for process in leftovers(state.folder)}:
             return RealServers(**known)
-        end_leftovers(state.folder)
+        _throw_away(state)
         return _start(state, stack)
+
+
+def _throw_away(state: State) -> None:
+    """Killed, not stopped: RabbitMQ takes six seconds to stop, and nobody needs what it holds."""
+    end_leftovers(state.folder, within=0)
+    (state.folder / "runtime.json").unlink(missing_ok=True)
+    for server in ("rabbitmq", "postgresql"):
+        shutil.rmtree((state.folder / server).resolve(), ignore_errors=True)
 
 
 def _start(state: State, stack: ExitStack) -> RealServers:

@@ -96,11 +96,13 @@ async def test_pages_hold_every_product_once_whatever_is_added_meanwhile(shop: S
     assert third.next is None
 
 
-@pytest.mark.parametrize("cursor", ["", "rubbish", "cHJvZHVjdHM6", "=", "💥"])
-@pytest.mark.parametrize("listing", [ListProducts, ListCategories])
-async def test_a_bad_cursor_is_refused(shop: Shop, listing: Any, cursor: str) -> None:
-    refusal = await shop.refused(listing(cursor=cursor))
-    assert (refusal.slug, refusal.errors[0].pointer) == ("invalid-request", "/cursor")
+async def test_a_bad_cursor_is_refused(shop: Shop) -> None:
+    for cursor in ("", "rubbish", "cHJvZHVjdHM6", "=", "💥"):
+        for refusal in (
+            await shop.refused(ListProducts(cursor=cursor)),
+            await shop.refused(ListCategories(cursor=cursor)),
+        ):
+            assert (refusal.slug, refusal.errors[0].pointer) == ("invalid-request", "/cursor")
 
 
 async def test_a_search_finds_all_words_and_the_beginning_of_the_last(shop: Shop) -> None:

@@ -1,3 +1,6 @@
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -60,3 +63,13 @@ def test_an_admin_file_that_is_wrong_is_named_without_what_it_holds(admin_file: 
     with pytest.raises(SystemExit, match=rf"{admin_file}.*: see password\.$") as stopped:
         app.first_staff()
     assert "secret" not in str(stopped.value)
+
+
+def test_a_process_that_can_not_start_says_why_in_one_line(tmp_path: Path) -> None:
+    environment = os.environ | {app.KEY_FILE: str(tmp_path / "gone.pem")}
+    process = subprocess.run(
+        [sys.executable, "-m", "workers.users"], env=environment, capture_output=True, text=True, timeout=30
+    )
+    assert process.returncode == 1
+    assert process.stderr.count("\n") == 1
+    assert process.stderr.startswith(f"{app.KEY_FILE} names {tmp_path}")

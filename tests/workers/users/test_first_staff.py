@@ -1,16 +1,21 @@
 import asyncio
+import json
+from base64 import urlsafe_b64decode
 from collections.abc import AsyncIterator
 
 import pytest
 from argon2 import PasswordHasher
+from joserfc.jwk import ECKey
 from sqlalchemy import select
-from tests.support.running import Running
 
 from broker.transaction import Transaction
-from contracts.users import UserCreated
-from workers.users.handlers import Credentials, FirstStaff, ensure_first_staff_user
+from contracts.users import LogIn, Tokens, UserCreated
+from tests.conftest import Start
+from tests.support.harness import Harness
+from workers.users.handlers import Credentials, FirstStaff, ensure_first_staff_user, service
 from workers.users.passwords import Passwords
 from workers.users.tables import UserRow
+from workers.users.tokens import Signer
 
 pytestmark = pytest.mark.servers
 
@@ -24,7 +29,7 @@ async def passwords() -> AsyncIterator[Passwords]:
     await made.aclose()
 
 
-async def start(users: Running, passwords: Passwords, wanted: FirstStaff = BOSS) -> int:
+async def start(users: Harness, passwords: Passwords, wanted: FirstStaff = BOSS) -> int:
     """What an instance does at its start; how many people it let the world know of."""
     async with users.session() as db:
         tx = Transaction(db, says=frozenset({UserCreated.topic}))
@@ -33,24 +38,34 @@ async def start(users: Running, passwords: Passwords, wanted: FirstStaff = BOSS)
         return len(tx.said)
 
 
-async def rows(users: Running) -> list[UserRow]:
+async def rows(users: Harness) -> list[UserRow]:
     async with users.session() as db:
         return list((await db.scalars(select(UserRow))).all())
 
 
-async def test_the_first_staff_user_is_there_after_the_start(users: Running, passwords: Passwords) -> None:
+async def test_the_first_staff_user_is_there_after_the_start(users: Harness, passwords: Passwords) -> None:
     assert await start(users, passwords) == 1
     (boss,) = await rows(users)
     assert (boss.email, boss.roles) == ("boss@example.org", ["staff"])
     assert await passwords.verify("correct horse", boss.password_hash)
 
 
-async def test_of_racing_instances_one_makes_the_first_staff_user(users: Running, passwords: Passwords) -> None:
+async def test_the_first_staff_user_can_log_in_as_soon_as_the_service_answers(running: Start) -> None:
+    service.provide(Signer(ECKey.generate_key("P-256").as_pem(private=True)))
+    service.provide(BOSS)
+    service.provide(Passwords())
+    tokens = await (await running(service)).ask(LogIn(email="boss@example.org", password="correct horse"))
+    assert isinstance(tokens, Tokens)
+    claims = json.loads(urlsafe_b64decode(tokens.access_token.split(".")[1] + "=="))
+    assert claims["roles"] == ["staff"]
+
+
+async def test_of_racing_instances_one_makes_the_first_staff_user(users: Harness, passwords: Passwords) -> None:
     assert sum(await asyncio.gather(*(start(users, passwords) for _ in range(4)))) == 1
     assert len(await rows(users)) == 1
 
 
-async def test_a_later_start_changes_nothing(users: Running, passwords: Passwords) -> None:
+async def test_a_later_start_changes_nothing(users: Harness, passwords: Passwords) -> None:
     await start(users, passwords)
     before = await rows(users)
     other_password = FirstStaff(Credentials(email="boss@example.org", password="battery staple"))
@@ -58,6 +73,6 @@ async def test_a_later_start_changes_nothing(users: Running, passwords: Password
     assert [row.password_hash for row in await rows(users)] == [row.password_hash for row in before]
 
 
-async def test_nobody_is_made_staff_unasked(users: Running, passwords: Passwords) -> None:
+async def test_nobody_is_made_staff_unasked(users: Harness, passwords: Passwords) -> None:
     assert await start(users, passwords, FirstStaff()) == 0
     assert await rows(users) == []

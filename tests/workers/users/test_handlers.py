@@ -9,7 +9,6 @@ from joserfc import jwt
 from joserfc.jwk import KeySet
 from sqlalchemy import func, select, update
 from sqlmodel import col
-from tests.support.running import Running
 
 from contracts.base import Address, Caller, Operation, Refusal
 from contracts.users import (
@@ -25,6 +24,7 @@ from contracts.users import (
     User,
     UserCreated,
 )
+from tests.support.harness import Harness
 from workers.users.passwords import OWASP
 from workers.users.rules import GRACE, REFRESH_LIFETIME
 from workers.users.tables import RefreshTokenRow, SessionRow, UserRow
@@ -37,35 +37,35 @@ HOME = Address(name="Ada", line1="1 Hedge Row", postal_code="N1", city="London",
 NOBODY = Caller()
 
 
-async def register(users: Running, ask: RegisterUser = ADA) -> User:
+async def register(users: Harness, ask: RegisterUser = ADA) -> User:
     user = await users.ask(ask, caller=NOBODY)
     assert isinstance(user, User)
     return user
 
 
-async def log_in(users: Running, ask: RegisterUser = ADA) -> Tokens:
+async def log_in(users: Harness, ask: RegisterUser = ADA) -> Tokens:
     tokens = await users.ask(LogIn(email=ask.email, password=ask.password), caller=NOBODY)
     assert isinstance(tokens, Tokens)
     return tokens
 
 
-async def refresh(users: Running, tokens: Tokens) -> Tokens:
+async def refresh(users: Harness, tokens: Tokens) -> Tokens:
     answer = await users.ask(RefreshSession(refresh_token=tokens.refresh_token), caller=NOBODY)
     assert isinstance(answer, Tokens)
     return answer
 
 
-async def refused(users: Running, ask: Operation[Any], caller: Caller = NOBODY) -> str:
+async def refused(users: Harness, ask: Operation[Any], caller: Caller = NOBODY) -> str:
     refusal = await users.ask(ask, caller=caller)
     assert isinstance(refusal, Refusal)
     return refusal.slug
 
 
-async def refused_to_refresh(users: Running, tokens: Tokens) -> bool:
+async def refused_to_refresh(users: Harness, tokens: Tokens) -> bool:
     return await refused(users, RefreshSession(refresh_token=tokens.refresh_token)) == "bad-refresh-token"
 
 
-async def identified(users: Running, tokens: Tokens) -> Caller:
+async def identified(users: Harness, tokens: Tokens) -> Caller:
     """Who the edge takes the bearer for."""
     jwks = await users.ask(GetKeys(), caller=NOBODY)
     assert isinstance(jwks, Jwks)
@@ -74,7 +74,7 @@ async def identified(users: Running, tokens: Tokens) -> Caller:
     return Caller(id=UUID(claims["sub"]), session=UUID(claims["sid"]), roles=frozenset(claims["roles"]))
 
 
-async def age(users: Running, tokens: Tokens, by: timedelta) -> None:
+async def age(users: Harness, tokens: Tokens, by: timedelta) -> None:
     """Let so much time have passed for a refresh token."""
     this = col(RefreshTokenRow.sha256) == fingerprint(tokens.refresh_token)
     older = {"expires_at": RefreshTokenRow.expires_at - by, "spent_at": col(RefreshTokenRow.spent_at) - by}
@@ -82,54 +82,55 @@ async def age(users: Running, tokens: Tokens, by: timedelta) -> None:
         await db.execute(update(RefreshTokenRow).where(this).values(older))
 
 
-async def count(users: Running, table: type[RefreshTokenRow] | type[SessionRow] | type[UserRow]) -> int:
+async def count(users: Harness, table: type[RefreshTokenRow] | type[SessionRow] | type[UserRow]) -> int:
     async with users.session() as db:
         return await db.scalar(select(func.count()).select_from(table)) or 0
 
 
-async def test_who_registers_is_a_customer(users: Running) -> None:
+async def test_who_registers_is_a_customer(users: Harness) -> None:
     user = await register(users)
     assert (user.email, user.name, user.roles, user.address) == ("ada@example.org", "Ada", ("customer",), None)
 
 
-async def test_a_registration_is_told_without_personal_data(users: Running) -> None:
+async def test_a_registration_is_told_without_personal_data(users: Harness) -> None:
     user = await register(users)
     event = await users.heard(UserCreated, within=5)
     assert event == UserCreated(user_id=user.id, created_at=user.created_at)
 
 
-async def test_an_address_in_other_letters_is_taken(users: Running) -> None:
+async def test_an_address_in_other_letters_is_taken(users: Harness) -> None:
     await register(users)
     assert await refused(users, ADA.model_copy(update={"email": "aDA@eXAMPLE.ORG"})) == "email-taken"
 
 
-async def test_of_many_who_register_one_address_at_once_one_gets_it(users: Running) -> None:
-    answers = await asyncio.gather(*(users.ask(ADA, caller=NOBODY) for _ in range(5)))
+async def test_of_many_who_register_one_address_at_once_one_gets_it(users: Harness) -> None:
+    asked = [users.ask(ADA, caller=NOBODY) for _ in range(5)]
+    answers = await asyncio.gather(*asked)
     assert sum(isinstance(answer, User) for answer in answers) == 1
     assert await count(users, UserRow) == 1
 
 
-async def test_only_a_hash_of_the_password_is_kept(users: Running) -> None:
+async def test_only_a_hash_of_the_password_is_kept(users: Harness) -> None:
     await register(users)
     async with users.session() as db:
         (row,) = (await db.scalars(select(UserRow))).all()
     assert row.password_hash.startswith("$argon2id$")
 
 
-async def test_a_log_in_says_who_and_for_how_long(users: Running) -> None:
+async def test_a_log_in_says_who_and_for_how_long(users: Harness) -> None:
     user, tokens = await register(users), await log_in(users)
     caller = await identified(users, tokens)
     assert (caller.id, caller.roles) == (user.id, frozenset({"customer"}))
     assert (tokens.token_type, tokens.expires_in) == ("Bearer", 600)
 
 
-async def test_each_log_in_is_a_session_of_its_own(users: Running) -> None:
+async def test_each_log_in_is_a_session_of_its_own(users: Harness) -> None:
     await register(users)
     one, other = await log_in(users), await log_in(users)
     assert (await identified(users, one)).session != (await identified(users, other)).session
 
 
-async def test_a_wrong_password_and_an_unknown_address_are_refused_alike(users: Running) -> None:
+async def test_a_wrong_password_and_an_unknown_address_are_refused_alike(users: Harness) -> None:
     await register(users)
     wrong = await users.ask(LogIn(email=ADA.email, password="wrong horse"), caller=NOBODY)
     unknown = await users.ask(LogIn(email="eve@example.org", password=ADA.password), caller=NOBODY)
@@ -138,7 +139,7 @@ async def test_a_wrong_password_and_an_unknown_address_are_refused_alike(users: 
     assert wrong == unknown
 
 
-async def test_a_log_in_renews_a_hash_with_other_parameters(users: Running) -> None:
+async def test_a_log_in_renews_a_hash_with_other_parameters(users: Harness) -> None:
     older = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)
     await register(users)
     async with users.session() as db, db.begin():
@@ -150,14 +151,14 @@ async def test_a_log_in_renews_a_hash_with_other_parameters(users: Running) -> N
     await log_in(users)
 
 
-async def test_refreshed_tokens_are_of_the_same_person_and_session(users: Running) -> None:
+async def test_refreshed_tokens_are_of_the_same_person_and_session(users: Harness) -> None:
     await register(users)
     tokens = await log_in(users)
     renewed = await refresh(users, await refresh(users, tokens))
     assert await identified(users, renewed) == await identified(users, tokens)
 
 
-async def test_only_fingerprints_of_refresh_tokens_are_kept(users: Running) -> None:
+async def test_only_fingerprints_of_refresh_tokens_are_kept(users: Harness) -> None:
     await register(users)
     tokens = await log_in(users)
     await refresh(users, tokens)
@@ -167,13 +168,13 @@ async def test_only_fingerprints_of_refresh_tokens_are_kept(users: Running) -> N
     assert fingerprint(tokens.refresh_token) in kept
 
 
-async def test_asked_again_at_once_it_answers_the_same_successor(users: Running) -> None:
+async def test_asked_again_at_once_it_answers_the_same_successor(users: Harness) -> None:
     await register(users)
     tokens = await log_in(users)
     assert (await refresh(users, tokens)).refresh_token == (await refresh(users, tokens)).refresh_token
 
 
-async def test_asked_many_times_at_once_it_answers_one_successor(users: Running) -> None:
+async def test_asked_many_times_at_once_it_answers_one_successor(users: Harness) -> None:
     await register(users)
     tokens = await log_in(users)
     answers = await asyncio.gather(*(refresh(users, tokens) for _ in range(8)))
@@ -181,7 +182,7 @@ async def test_asked_many_times_at_once_it_answers_one_successor(users: Running)
     assert await count(users, RefreshTokenRow) == 2
 
 
-async def test_a_token_spent_again_later_ends_the_whole_family(users: Running) -> None:
+async def test_a_token_spent_again_later_ends_the_whole_family(users: Harness) -> None:
     await register(users)
     tokens = await log_in(users)
     successor = await refresh(users, tokens)
@@ -190,7 +191,7 @@ async def test_a_token_spent_again_later_ends_the_whole_family(users: Running) -
     assert await refused_to_refresh(users, successor)
 
 
-async def test_the_end_of_a_family_leaves_other_sessions_alone(users: Running) -> None:
+async def test_the_end_of_a_family_leaves_other_sessions_alone(users: Harness) -> None:
     await register(users)
     tokens, elsewhere = await log_in(users), await log_in(users)
     await refresh(users, tokens)
@@ -199,7 +200,7 @@ async def test_the_end_of_a_family_leaves_other_sessions_alone(users: Running) -
     await refresh(users, elsewhere)
 
 
-async def test_an_expired_token_is_refused(users: Running) -> None:
+async def test_an_expired_token_is_refused(users: Harness) -> None:
     await register(users)
     tokens = await log_in(users)
     await age(users, tokens, REFRESH_LIFETIME)
@@ -207,11 +208,11 @@ async def test_an_expired_token_is_refused(users: Running) -> None:
 
 
 @pytest.mark.parametrize("token", ["", "unknown", "x" * 500])
-async def test_an_unknown_token_is_refused(users: Running, token: str) -> None:
+async def test_an_unknown_token_is_refused(users: Harness, token: str) -> None:
     assert await refused(users, RefreshSession(refresh_token=token)) == "bad-refresh-token"
 
 
-async def test_expired_tokens_and_sessions_are_forgotten(users: Running) -> None:
+async def test_expired_tokens_and_sessions_are_forgotten(users: Harness) -> None:
     await register(users)
     first = await log_in(users)
     second = await refresh(users, first)
@@ -224,7 +225,7 @@ async def test_expired_tokens_and_sessions_are_forgotten(users: Running) -> None
     assert (await count(users, SessionRow), await count(users, RefreshTokenRow)) == (1, 1)
 
 
-async def test_after_the_log_out_the_session_can_not_be_refreshed(users: Running) -> None:
+async def test_after_the_log_out_the_session_can_not_be_refreshed(users: Harness) -> None:
     await register(users)
     tokens, elsewhere = await log_in(users), await log_in(users)
     assert await users.ask(LogOut(), caller=await identified(users, tokens)) is None
@@ -232,20 +233,20 @@ async def test_after_the_log_out_the_session_can_not_be_refreshed(users: Running
     await refresh(users, elsewhere)
 
 
-async def test_to_log_out_twice_is_as_good_as_once(users: Running) -> None:
+async def test_to_log_out_twice_is_as_good_as_once(users: Harness) -> None:
     await register(users)
     caller = await identified(users, await log_in(users))
     assert await users.ask(LogOut(), caller=caller) is None
     assert await users.ask(LogOut(), caller=caller) is None
 
 
-async def test_everybody_sees_their_own_profile(users: Running) -> None:
+async def test_everybody_sees_their_own_profile(users: Harness) -> None:
     user = await register(users)
     await register(users, RegisterUser(email="eve@example.org", password="correct horse", name="Eve"))
     assert await users.ask(GetMe(), caller=Caller(id=user.id)) == user
 
 
-async def test_what_is_left_out_of_a_change_stays(users: Running) -> None:
+async def test_what_is_left_out_of_a_change_stays(users: Harness) -> None:
     ada = Caller(id=(await register(users)).id)
     await users.ask(ChangeMe(address=HOME), caller=ada)
     user = await users.ask(ChangeMe(name="Countess"), caller=ada)
@@ -255,7 +256,7 @@ async def test_what_is_left_out_of_a_change_stays(users: Running) -> None:
     assert await users.ask(ChangeMe(), caller=ada) == user
 
 
-async def test_a_null_removes_the_address(users: Running) -> None:
+async def test_a_null_removes_the_address(users: Harness) -> None:
     ada = Caller(id=(await register(users)).id)
     await users.ask(ChangeMe(address=HOME), caller=ada)
     user = await users.ask(ChangeMe(address=None), caller=ada)
@@ -263,7 +264,7 @@ async def test_a_null_removes_the_address(users: Running) -> None:
     assert (user.name, user.address) == ("Ada", None)
 
 
-async def test_a_name_can_not_be_removed(users: Running) -> None:
+async def test_a_name_can_not_be_removed(users: Harness) -> None:
     ada = Caller(id=(await register(users)).id)
     assert await refused(users, ChangeMe(name=None, address=HOME), caller=ada) == "invalid-request"
     user = await users.ask(GetMe(), caller=ada)
@@ -271,7 +272,7 @@ async def test_a_name_can_not_be_removed(users: Running) -> None:
     assert (user.name, user.address) == ("Ada", None)
 
 
-async def test_who_is_gone_is_not_authenticated(users: Running) -> None:
+async def test_who_is_gone_is_not_authenticated(users: Harness) -> None:
     gone = Caller(id=uuid4())
     assert await refused(users, GetMe(), caller=gone) == "unauthenticated"
     assert await refused(users, ChangeMe(name="Ghost"), caller=gone) == "unauthenticated"

@@ -1,0 +1,78 @@
+"""A request's headers and body, as they come in.
+
+Promise: a body is never buffered beyond its limit nor waited for without end. What nobody wants of it is read and thrown
+away, within bounds, before the response goes out: a connection that is closed over unread bytes is reset, and the client
+would see that instead of the response.
+"""
+
+import asyncio
+import contextlib
+
+from starlette.types import Receive, Scope
+
+from edge_api.problems import RefusedError, body_too_large, body_too_slow
+
+MAX_BODY = 1 << 20
+BODY_WITHIN_SECONDS = 10.0
+DISCARD_AT_MOST = 64 << 20
+DISCARD_WITHIN_SECONDS = 3.0
+
+
+class ClientGoneError(Exception):
+    """The client left before its request was complete."""
+
+
+class Incoming:
+    """One request; its body can be had once."""
+
+    __slots__ = ("_begun", "_ended", "_receive", "headers")
+
+    def __init__(self, scope: Scope, receive: Receive) -> None:
+        self.headers: dict[bytes, bytes] = dict(scope["headers"])
+        self._receive = receive
+        self._begun = False
+        self._ended = False
+
+    async def body(self) -> bytes:
+        """All of the body. Raises RefusedError, ClientGoneError."""
+        length = self.headers.get(b"content-length", b"")
+        if length.isdigit() and int(length) > MAX_BODY:
+            raise RefusedError(body_too_large())
+        first = await self._next()
+        if self._ended and len(first) <= MAX_BODY:
+            return first
+        try:
+            async with asyncio.timeout(BODY_WITHIN_SECONDS):
+                return await self._rest(bytearray(first))
+        except TimeoutError:
+            raise RefusedError(body_too_slow()) from None
+
+    async def discard(self) -> None:
+        """Throw away what was not read; nothing of a body that the client only sends once it is told to continue."""
+        waits_for_us = b"expect" in self.headers and not self._begun
+        if self._ended or waits_for_us or not self._announced():
+            return
+        left = DISCARD_AT_MOST
+        with contextlib.suppress(TimeoutError, ClientGoneError):
+            async with asyncio.timeout(DISCARD_WITHIN_SECONDS):
+                while not self._ended and left > 0:
+                    left -= len(await self._next())
+
+    async def _rest(self, body: bytearray) -> bytes:
+        while not self._ended and len(body) <= MAX_BODY:
+            body += await self._next()
+        if len(body) > MAX_BODY:
+            raise RefusedError(body_too_large())
+        return bytes(body)
+
+    async def _next(self) -> bytes:
+        self._begun = True
+        message = await self._receive()
+        if message["type"] == "http.disconnect":
+            self._ended = True
+            raise ClientGoneError
+        self._ended = not message.get("more_body", False)
+        return message.get("body") or b""
+
+    def _announced(self) -> bool:
+        return self.headers.get(b"content-length", b"0") != b"0" or b"transfer-encoding" in self.headers

@@ -1,0 +1,115 @@
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from edge_api import incoming
+from tests.edge_api.world import World
+
+JSON = {"content-type": "application/json"}
+
+
+@pytest.mark.parametrize(
+    ("query", "pointer"),
+    [("colour=red", "/colour"), ("q=a&q=b", "/q"), ("q=%00", "/q"), ("a%2Fb=1", "/a~1b"), ("=1", "/")],
+)
+async def test_a_query_field_that_is_unknown_or_there_twice_or_has_nul_is_refused(
+    world: World, query: str, pointer: str
+) -> None:
+    response = await world.client.get(f"/things?{query}")
+    assert (response.status_code, response.json()["type"]) == (422, "/problems/invalid-request")
+    assert response.json()["errors"][0]["pointer"] == pointer
+    assert world.lane.asked == []
+
+
+async def test_a_nul_in_the_path_is_refused(world: World) -> None:
+    response = await world.client.get("/things/a%00b")
+    assert response.status_code == 422
+    assert response.json()["errors"] == [{"pointer": "/id", "detail": "a NUL character is not allowed"}]
+
+
+@pytest.mark.parametrize("url", ["/things/%ff", "/things?q=%ff", "/things?%ff=1", "/things?" + "q=1&" * 101])
+async def test_an_address_that_makes_no_sense_is_refused(world: World, url: str) -> None:
+    response = await world.client.get(url)
+    assert (response.status_code, response.json()["type"]) == (400, "/problems/malformed-url")
+
+
+@pytest.mark.parametrize("kind", [None, "text/plain", "application/x-www-form-urlencoded", "application/jsonp", "json"])
+async def test_a_body_must_be_json_by_its_type(world: World, kind: str | None) -> None:
+    response = await world.client.post("/things", content=b"{}", headers={"content-type": kind} if kind else {})
+    assert (response.status_code, response.json()["type"]) == (415, "/problems/unsupported-media-type")
+
+
+@pytest.mark.parametrize("body", [b"{", b"[" * 100_000, b"\xff\xfe", b"null", b"\0"])
+async def test_what_json_holds_is_for_the_service_to_judge(world: World, body: bytes) -> None:
+    assert (await world.client.post("/things", content=body, headers=JSON)).status_code == 201
+    assert world.lane.last.body == body
+
+
+async def test_a_body_of_one_mebibyte_passes(world: World) -> None:
+    assert (await world.client.post("/things", content=b" " * (1 << 20), headers=JSON)).status_code == 201
+
+
+async def test_a_larger_body_is_refused(world: World) -> None:
+    response = await world.client.post("/things", content=b" " * ((1 << 20) + 1), headers=JSON)
+    assert (response.status_code, response.json()["type"]) == (413, "/problems/body-too-large")
+    assert world.lane.asked == []
+
+
+async def test_a_larger_body_without_a_length_is_refused_while_it_comes(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(incoming, "DISCARD_AT_MOST", 1 << 20)
+    sent = 0
+
+    async def endless() -> AsyncIterator[bytes]:
+        nonlocal sent
+        while True:
+            sent += 1 << 16
+            yield b" " * (1 << 16)
+
+    response = await world.client.post("/things", content=endless(), headers=JSON)
+    assert response.status_code == 413
+    assert sent <= (2 << 20) + (3 << 16)
+
+
+async def test_a_body_that_does_not_arrive_is_given_up(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(incoming, "BODY_WITHIN_SECONDS", 0.05)
+
+    async def slow() -> AsyncIterator[bytes]:
+        yield b"{"
+        await asyncio.sleep(30)
+
+    response = await world.client.post("/things", content=slow(), headers=JSON)
+    assert (response.status_code, response.json()["type"]) == (408, "/problems/body-too-slow")
+
+
+async def test_a_client_that_leaves_in_the_middle_gets_nothing(world: World) -> None:
+    sent: list[Any] = []
+    messages = [{"type": "http.request", "body": b"{", "more_body": True}, {"type": "http.disconnect"}]
+
+    async def receive() -> Any:
+        return messages.pop(0)
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/things",
+        "raw_path": b"/things",
+        "query_string": b"",
+        "headers": [],
+    }
+    await world.app(scope, receive, send)
+    assert sent == []
+    assert world.lane.asked == []
+
+
+@pytest.mark.parametrize(("method", "url"), [("GET", "/nothing"), ("POST", "/nothing/7"), ("OPTIONS", "/nothing")])
+async def test_what_is_not_there_is_said_not_to_be_there(world: World, method: str, url: str) -> None:
+    response = await world.client.request(method, url)
+    assert (response.status_code, response.json()["type"]) == (404, "/problems/no-such-route")
+    assert response.json()["instance"] == response.headers["x-request-id"]

@@ -1,0 +1,207 @@
+import re
+from collections.abc import Iterator
+from typing import Annotated, Any, ClassVar
+
+from pydantic import Field
+
+from broker.service import Http, Service
+from contracts.base import Input, Money, Operation, Page, PageQuery, Query, Sku, refusal
+from edge_api.schemas import Components
+from tests.edge_api.world import World, offer
+
+out_of_stock = refusal("out-of-stock", 409, "There are not enough of them.")
+too_late = refusal("too-late", 409, "It is too late for that.")
+
+
+class Part(Input):
+    """A part of a thing."""
+
+    name: str
+    parts: tuple["Part", ...] = ()
+
+
+class Thing(Input):
+    sku: Sku
+    price: Money
+    parts: tuple[Part, ...] = ()
+
+
+class GetThing(Query[Thing]):
+    """One thing."""
+
+    topic: ClassVar[str] = "store.get-thing.v1"
+    sku: Sku
+
+
+class ListThings(PageQuery[Page[Thing]]):
+    """Many things."""
+
+    topic: ClassVar[str] = "store.list-things.v1"
+    most: Money | None = None
+
+
+class ChangeThing(Operation[Thing]):
+    """Change a thing."""
+
+    topic: ClassVar[str] = "store.change-thing.v1"
+    refusals = (out_of_stock, too_late)
+    sku: Sku
+    price: Money
+    count: Annotated[int, Field(ge=1)] = 1
+
+
+class EndThing(Operation[None]):
+    """End a thing."""
+
+    topic: ClassVar[str] = "store.end-thing.v1"
+    sku: Sku
+
+
+def store() -> Service:
+    service = Service("store", version="1")
+
+    async def never(ask: Any) -> Any:
+        raise NotImplementedError
+
+    service.answers(GetThing, http=Http("GET", "/stored/{sku}", who="anyone"))(never)
+    service.answers(ListThings, http=Http("GET", "/stored", who="anyone"))(never)
+    service.answers(ChangeThing, http=Http("PATCH", "/stored/{sku}", who="staff"))(never)
+    service.answers(EndThing, http=Http("DELETE", "/stored/{sku}", status=204))(never)
+    return service
+
+
+async def document(world: World) -> Any:
+    world.present("store", *store().manifest().offers)
+    response = await world.client.get("/openapi.json")
+    assert response.status_code == 200
+    return response.json()
+
+
+def every(node: Any, key: str) -> Iterator[Any]:
+    """Everything under this key, anywhere."""
+    if isinstance(node, list):
+        for element in node:
+            yield from every(element, key)
+    elif isinstance(node, dict):
+        if key in node:
+            yield node[key]
+        for value in node.values():
+            yield from every(value, key)
+
+
+def resolve(document: Any, reference: str) -> Any:
+    node = document
+    for part in reference.removeprefix("#/").split("/"):
+        node = node[part.replace("~1", "/").replace("~0", "~")]
+    return node
+
+
+async def test_the_document_has_the_form_of_openapi(world: World) -> None:
+    found = await document(world)
+    assert re.fullmatch(r"3\.1\.\d+", found["openapi"])
+    assert {"title", "version"} <= found["info"].keys()
+    for path, item in found["paths"].items():
+        assert path.startswith("/")
+        for method, operation in item.items():
+            assert method in {"get", "post", "put", "patch", "delete"}
+            check_operation(path, operation)
+    assert all(re.fullmatch(r"[A-Za-z0-9._-]+", name) for name in found["components"]["schemas"])
+    ids = list(every(found["paths"], "operationId"))
+    assert len(ids) == len(set(ids))
+
+
+def check_operation(path: str, operation: Any) -> None:
+    assert operation["responses"]
+    for status, response in operation["responses"].items():
+        assert re.fullmatch(r"[1-5]\d\d", status)
+        assert response["description"]
+        assert all("schema" in content for content in response.get("content", {}).values())
+    places = {(parameter["name"], parameter["in"]) for parameter in operation["parameters"]}
+    assert len(places) == len(operation["parameters"])
+    assert {name for name, place in places if place == "path"} == set(re.findall(r"{(\w+)}", path))
+    assert all(parameter["required"] for parameter in operation["parameters"] if parameter["in"] == "path")
+    assert all(name in ("bearer",) for requirement in operation["security"] for name in requirement)
+
+
+async def test_every_reference_leads_somewhere(world: World) -> None:
+    found = await document(world)
+    references = [reference for reference in every(found, "$ref") if isinstance(reference, str)]
+    assert references
+    assert all(resolve(found, reference) is not None for reference in references)
+    assert not list(every(found, "$defs"))
+
+
+async def test_what_path_and_query_carry_is_not_in_the_body(world: World) -> None:
+    found = await document(world)
+    change = found["paths"]["/stored/{sku}"]["patch"]
+    body = resolve(found, change["requestBody"]["content"]["application/json"]["schema"]["$ref"])
+    assert set(body["properties"]) == {"price", "count"}
+    assert body["required"] == ["price"]
+    assert change["requestBody"]["required"] is True
+    listing = found["paths"]["/stored"]["get"]
+    assert {parameter["name"] for parameter in listing["parameters"]} == {"limit", "cursor", "most"}
+    assert "requestBody" not in listing
+
+
+async def test_refusals_are_documented_by_status(world: World) -> None:
+    found = await document(world)
+    responses = found["paths"]["/stored/{sku}"]["patch"]["responses"]
+    assert {"200", "400", "401", "403", "409", "413", "415", "422", "503", "504"} <= responses.keys()
+    assert "`out-of-stock`" in responses["409"]["description"]
+    assert "`too-late`" in responses["409"]["description"]
+    assert responses["409"]["content"].keys() == {"application/problem+json"}
+    assert "Retry-After" in responses["503"]["headers"]
+
+
+async def test_who_may_call_is_documented(world: World) -> None:
+    found = await document(world)
+    assert found["paths"]["/stored"]["get"]["security"] == [{}, {"bearer": []}]
+    assert found["paths"]["/stored/{sku}"]["patch"]["security"] == [{"bearer": []}]
+
+
+async def test_a_reply_without_content_has_none(world: World) -> None:
+    found = await document(world)
+    assert "content" not in found["paths"]["/stored/{sku}"]["delete"]["responses"]["204"]
+
+
+async def test_the_document_follows_the_services(world: World) -> None:
+    assert "/plug" not in (await world.client.get("/openapi.json")).json()["paths"]
+    world.present("plug", offer("plug.in.v1", "GET", "/plug"))
+    assert "/plug" in (await world.client.get("/openapi.json")).json()["paths"]
+
+
+async def test_one_document_serves_a_generation(world: World) -> None:
+    first, second = [(await world.client.get("/openapi.json")).content for _ in range(2)]
+    assert first == second
+
+
+def test_equal_definitions_are_one_and_different_ones_never_mix() -> None:
+    components = Components()
+    euro, dollar = {"type": "integer"}, {"type": "string"}
+
+    def using(money: Any) -> Any:
+        return {"$ref": "#/$defs/Money", "$defs": {"Money": money}}
+
+    assert components.add(using(euro), service="one") == {"$ref": "#/components/schemas/Money"}
+    assert components.add(using(euro), service="two") == {"$ref": "#/components/schemas/Money"}
+    assert components.add(using(dollar), service="two") == {"$ref": "#/components/schemas/two.Money"}
+    assert components.schemas == {"Money": euro, "two.Money": dollar}
+
+
+def test_definitions_that_differ_only_below_never_mix() -> None:
+    components = Components()
+
+    def using(inner: Any) -> Any:
+        outer = {"properties": {"inner": {"$ref": "#/$defs/Inner"}}}
+        return {"$ref": "#/$defs/Outer", "$defs": {"Outer": outer, "Inner": inner}}
+
+    one = components.add(using({"type": "integer"}), service="one")
+    two = components.add(using({"type": "string"}), service="two")
+    assert one != two
+
+
+def test_a_definition_may_speak_of_itself() -> None:
+    components = Components()
+    tree = {"properties": {"children": {"type": "array", "items": {"$ref": "#/$defs/Tree"}}}}
+    components.add({"$ref": "#/$defs/Tree", "$defs": {"Tree": tree}}, service="one")
+    assert components.schemas["Tree"]["properties"]["children"]["items"] == {"$ref": "#/components/schemas/Tree"}

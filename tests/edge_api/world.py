@@ -1,0 +1,144 @@
+"""A small world around an edge without a broker: services that are said to be there, a lane that answers as told."""
+
+import contextlib
+import json
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime
+from typing import Any, Literal
+from uuid import UUID, uuid4
+
+import httpx
+from joserfc import jwt
+from joserfc.jwk import ECKey
+from starlette.applications import Starlette
+
+from broker.ids import new_id
+from broker.lane import Answer, NobodyThereError, Request
+from broker.registry import Registry
+from contracts.base import RefusalKind
+from contracts.presence import Bye, Hello, Manifest, Offer, Route, Who
+from contracts.tokens import ALGORITHM, AUDIENCE, ISSUER, JWKS_PATH, ROLES_CLAIM, SESSION_CLAIM, TYPE
+from edge_api.app import assemble
+from edge_api.keys import KeyRing, over_the_lane
+from edge_api.platform_routes import template_of
+from edge_api.routing import Routes
+
+ANYTHING: dict[str, Any] = {"title": "Anything", "type": "object"}
+KEYS_TOPIC = "accounts.get-keys.v1"
+Reply = Answer | Exception | Callable[[Request], Awaitable[Answer]]
+
+
+def offer(
+    topic: str,
+    method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"],
+    path: str,
+    *,
+    status: int = 200,
+    who: Who = "anyone",
+    query: tuple[str, ...] = (),
+    request: dict[str, Any] = ANYTHING,
+    reply: dict[str, Any] = ANYTHING,
+    refusals: tuple[RefusalKind, ...] = (),
+) -> Offer:
+    """An operation with a route."""
+    route = Route(method=method, path=path, status=status, who=who, query=query)
+    kind: Literal["query", "write"] = "query" if method == "GET" else "write"
+    return Offer(topic=topic, kind=kind, http=route, request=request, reply=reply, refusals=refusals)
+
+
+class Lane:
+    """A requester that remembers what it was asked and answers as told; `{}` where it was told nothing."""
+
+    def __init__(self) -> None:
+        self.asked: list[Request] = []
+        self.answers: dict[str, Reply] = {}
+
+    async def request(self, request: Request) -> Answer:
+        self.asked.append(request)
+        answer = self.answers.get(request.topic, Answer(b"{}"))
+        if isinstance(answer, Exception):
+            raise answer
+        return answer if isinstance(answer, Answer) else await answer(request)
+
+    @property
+    def last(self) -> Request:
+        """The last request that was no question for keys."""
+        return [request for request in self.asked if request.topic != KEYS_TOPIC][-1]
+
+    def count(self, topic: str) -> int:
+        """How often a topic was asked."""
+        return sum(request.topic == topic for request in self.asked)
+
+
+class World:
+    """The edge, its client, and everything that the edge believes in."""
+
+    def __init__(self) -> None:
+        self.lane = Lane()
+        self.registry = Registry(trusted_logins=frozenset({"edge"}))
+        self.is_known = True
+        self.is_up = True
+        self.signing_key = ECKey.generate_key("P-256", {"kid": "first"})
+        self.instances: dict[str, UUID] = {}
+        routes = Routes(self.registry, is_reserved=lambda path: template_of(path) is not None)
+        self.keys = KeyRing(over_the_lane(routes, self.lane))
+        checks = {"broker": lambda: self.is_up, "presence": lambda: self.is_known}
+        self.app = assemble(routes, self.lane, self.keys, checks, _nothing)
+        self.client = httpx.AsyncClient(
+            transport=httpx.ASGITransport(self.app, raise_app_exceptions=True), base_url="http://edge"
+        )
+        self.present("accounts", offer(KEYS_TOPIC, "GET", JWKS_PATH))
+        self.publish_keys(self.signing_key)
+
+    def present(self, service: str, *offers: Offer, login: str | None = None, version: str = "1") -> None:
+        """An instance of the service says hello."""
+        self.instances[service] = new_id()
+        manifest = Manifest(service=service, version=version, offers=offers)
+        hello = Hello(instance=self.instances[service], manifest=manifest, started_at=datetime.now(UTC))
+        self.registry.hello(hello, login=login or service, now=time.monotonic())
+
+    def leave(self, service: str) -> None:
+        """Its instance says bye."""
+        self.registry.bye(Bye(instance=self.instances[service], service=service), login=service)
+
+    def publish_keys(self, *keys: ECKey) -> None:
+        """What the keys' operation answers from now on."""
+        entries = [{**key.as_dict(private=False), "use": "sig", "alg": ALGORITHM} for key in keys]
+        self.lane.answers[KEYS_TOPIC] = Answer(json.dumps({"keys": entries}).encode())
+
+    def token(
+        self, *, key: ECKey | None = None, header: dict[str, Any] | None = None, without: str = "", **claims: Any
+    ) -> str:
+        """A valid access token, except for what is asked for."""
+        key, now = key or self.signing_key, int(time.time())
+        said = {
+            "iss": ISSUER,
+            "aud": AUDIENCE,
+            "sub": str(uuid4()),
+            "iat": now,
+            "exp": now + 600,
+            "jti": str(uuid4()),
+            SESSION_CLAIM: str(uuid4()),
+            ROLES_CLAIM: [],
+            **claims,
+        }
+        said.pop(without, None)
+        return jwt.encode(
+            {"alg": ALGORITHM, "typ": TYPE, "kid": key.kid, **(header or {})}, said, key, algorithms=[ALGORITHM]
+        )
+
+
+def bearing(token: str) -> dict[str, str]:
+    """The header that carries a token."""
+    return {"authorization": f"Bearer {token}"}
+
+
+def nobody(topic: str) -> NobodyThereError:
+    """What the lane raises when nothing is bound."""
+    return NobodyThereError(topic)
+
+
+@contextlib.asynccontextmanager
+async def _nothing(app: Starlette) -> AsyncIterator[None]:
+    yield

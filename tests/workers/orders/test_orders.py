@@ -1,0 +1,217 @@
+"""The orders service on a real broker and database, with a catalogue of two products beside it."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from broker.ids import new_id
+from broker.lane import NOBODY
+from broker.running import running as run
+from broker.service import Service
+from contracts.base import Address, Caller, Command, Item, Line, Money, Operation, Page, Refusal
+from contracts.catalog import (
+    CommitStock,
+    PriceItems,
+    Prices,
+    ReleaseStock,
+    ReserveStock,
+    StockRefused,
+    StockReserved,
+    unknown_sku,
+)
+from contracts.orders import GetOrder, ListOrders, Order, OrderConfirmed, OrderPlaced, OrderRejected, PlaceOrder
+from contracts.payments import (
+    AuthorisePayment,
+    CapturePayment,
+    PaymentAuthorised,
+    PaymentCaptured,
+    PaymentDeclined,
+    VoidPayment,
+)
+from tests.conftest import Start
+from tests.support.eventually import eventually
+from tests.support.harness import Harness
+from workers.orders.handlers import service
+
+pytestmark = pytest.mark.servers
+
+ALICE, BOB = Caller(id=new_id(), roles=frozenset({"customer"})), Caller(id=new_id(), roles=frozenset({"customer"}))
+STAFF = Caller(id=new_id(), roles=frozenset({"staff"}))
+SPADE = PlaceOrder(items=(Item(sku="spade", quantity=2),), payment_method="pm_card_visa")
+
+
+def catalogue() -> Service:
+    shop = Service("catalog")
+
+    @shop.answers(PriceItems)
+    async def price_items(question: PriceItems) -> Prices | Refusal:
+        if any(item.sku != "spade" for item in question.items):
+            return unknown_sku()
+        lines = tuple(_line(item) for item in question.items)
+        return Prices(lines=lines, total=_eur(sum(line.gross.amount for line in lines)))
+
+    for command in (ReserveStock, ReleaseStock, CommitStock):
+        shop.does(command)(_ignore)
+    return shop
+
+
+def gateway() -> Service:
+    """Takes commands and does nothing: the tests say what became of them."""
+    cashier = Service("payments")
+    for command in (AuthorisePayment, CapturePayment, VoidPayment):
+        cashier.does(command)(_ignore)
+    return cashier
+
+
+async def _ignore(command: Command) -> None:
+    return
+
+
+def _line(item: Item) -> Line:
+    gross = 1190 * item.quantity
+    return Line(
+        kind="item",
+        sku=item.sku,
+        name="Spade",
+        quantity=item.quantity,
+        net=_eur(gross - 190 * item.quantity),
+        tax_rate=Decimal("0.19"),
+        tax=_eur(190 * item.quantity),
+        gross=_eur(gross),
+    )
+
+
+def _eur(amount: int) -> Money:
+    return Money(amount=amount, currency="EUR")
+
+
+@pytest.fixture
+async def bench(running: Start, amqp: str) -> AsyncIterator[Harness]:
+    async with run(catalogue(), amqp_url=amqp, database_url=None), run(gateway(), amqp_url=amqp, database_url=None):
+        yield await running(service)
+
+
+async def placed(bench: Harness, order: PlaceOrder = SPADE, caller: Caller = ALICE) -> Order:
+    answer = await bench.ask(order, caller)
+    assert isinstance(answer, Order), answer
+    return answer
+
+
+async def has_status(bench: Harness, order: Order, status: str) -> Order:
+    async def check() -> Order:
+        found = await bench.ask(GetOrder(id=order.id), STAFF)
+        assert isinstance(found, Order)
+        assert found.status == status
+        return found
+
+    return await eventually(check)
+
+
+async def slug(bench: Harness, asked: Operation[Any], caller: Caller = NOBODY) -> str:
+    answer = await bench.ask(asked, caller)
+    assert isinstance(answer, Refusal), answer
+    return answer.slug
+
+
+async def test_an_order_is_placed_with_its_lines_and_history(bench: Harness) -> None:
+    order = await placed(bench)
+    assert (order.status, order.total, order.payment.status) == ("placed", _eur(2380), "pending")
+    assert [line.gross.amount for line in order.lines] == [2380]
+    assert [step.status for step in order.history] == ["placed"]
+    assert (await bench.heard(OrderPlaced)).order_id == order.id
+
+
+async def test_the_saga_drives_it_to_confirmed(bench: Harness) -> None:
+    order = await placed(bench)
+    await bench.publish(StockReserved(order_id=order.id))
+    await bench.publish(PaymentAuthorised(order_id=order.id, amount=order.total))
+    await bench.publish(PaymentCaptured(order_id=order.id, amount=order.total))
+    assert (await bench.heard(OrderConfirmed)).total == order.total
+    done = await has_status(bench, order, "confirmed")
+    assert [step.status for step in done.history] == ["placed", "reserved", "authorised", "confirmed"]
+    assert done.payment.status == "captured"
+
+
+@pytest.mark.parametrize("declined", [False, True])
+async def test_a_failure_rejects_it_with_its_reason(bench: Harness, declined: bool) -> None:
+    order = await placed(bench)
+    if declined:
+        await bench.publish(StockReserved(order_id=order.id))
+        await bench.publish(PaymentDeclined(order_id=order.id, code="card_declined"))
+    else:
+        await bench.publish(StockRefused(order_id=order.id, skus=("spade",)))
+    assert (await bench.heard(OrderRejected)).order_id == order.id
+    done = await has_status(bench, order, "rejected")
+    assert done.reason == ("payment-declined" if declined else "out-of-stock")
+
+
+async def test_messages_that_come_twice_and_in_the_wrong_order_leave_it_right(bench: Harness) -> None:
+    order = await placed(bench)
+    events = [
+        StockReserved(order_id=order.id),
+        PaymentAuthorised(order_id=order.id, amount=order.total),
+        PaymentCaptured(order_id=order.id, amount=order.total),
+    ]
+    numbered = [(event, bench.number(event)) for event in events]
+    for event, headers in [*reversed(numbered), *numbered]:
+        await bench.publish(event, headers=headers)
+    done = await has_status(bench, order, "confirmed")
+    assert [step.status for step in done.history] == ["placed", "reserved", "authorised", "confirmed"]
+
+
+async def test_anothers_order_is_not_there(bench: Harness) -> None:
+    order = await placed(bench)
+    assert await slug(bench, GetOrder(id=order.id), BOB) == "no-such-order"
+    assert await slug(bench, GetOrder(id=order.id)) == "unauthenticated"
+    mine = await bench.ask(GetOrder(id=order.id), ALICE)
+    assert isinstance(mine, Order)
+
+
+async def test_a_guest_opens_an_order_with_its_token_only(bench: Harness) -> None:
+    guest = SPADE.model_copy(update={"email": "guest@example.org"})
+    order = await placed(bench, guest, Caller())
+    assert order.order_token
+    opened = await bench.ask(GetOrder(id=order.id, order_token=order.order_token))
+    assert isinstance(opened, Order)
+    assert await slug(bench, GetOrder(id=order.id, order_token="f" * 32)) == "no-such-order"
+
+
+async def test_what_does_not_make_an_order_is_refused_and_nothing_is_stored(bench: Harness) -> None:
+    nowhere = PlaceOrder(items=(Item(sku="ghost", quantity=1),), payment_method="pm_card_visa")
+    both = SPADE.model_copy(update={"quote": new_id()})
+    assert await slug(bench, nowhere, ALICE) == "unknown-sku"
+    assert await slug(bench, both, ALICE) == "items-or-quote"
+    assert await slug(bench, SPADE) == "email-needed"
+    page = await bench.ask(ListOrders(), STAFF)
+    assert isinstance(page, Page)
+    assert page.items == ()
+
+
+async def test_orders_are_listed_newest_first_and_only_ones_own(bench: Harness) -> None:
+    mine = [await placed(bench) for _ in range(3)]
+    await placed(bench, caller=BOB)
+    first = await bench.ask(ListOrders(limit=2), ALICE)
+    assert isinstance(first, Page)
+    second = await bench.ask(ListOrders(limit=2, cursor=first.next), ALICE)
+    assert isinstance(second, Page)
+    assert [order.id for order in (*first.items, *second.items)] == [order.id for order in reversed(mine)]
+    everything = await bench.ask(ListOrders(), STAFF)
+    assert isinstance(everything, Page)
+    assert len(everything.items) == 4
+    assert await slug(bench, ListOrders(cursor="nonsense"), ALICE) == "invalid-request"
+
+
+async def test_an_address_stays_as_it_was_given(bench: Harness) -> None:
+    home = Address(name="Ada", line1="Hedge Lane 1", postal_code="12345", city="Kew", country="GB")
+    order = await placed(bench, SPADE.model_copy(update={"shipping_address": home, "metadata": {"note": "ring twice"}}))
+    seen = await bench.ask(GetOrder(id=order.id), ALICE)
+    assert isinstance(seen, Order)
+    assert (seen.shipping_address, seen.metadata) == (home, {"note": "ring twice"})
+
+
+async def test_many_orders_at_once_have_numbers_of_their_own(bench: Harness) -> None:
+    orders = await asyncio.gather(*(placed(bench) for _ in range(20)))
+    assert len({order.number for order in orders}) == 20

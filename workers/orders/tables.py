@@ -1,0 +1,51 @@
+"""What the orders service keeps."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import BigInteger, CheckConstraint, Column, DateTime, Index, LargeBinary, MetaData, Sequence, Text
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlmodel import Field, SQLModel
+
+from broker.tables import NAMES
+
+
+class OrderTable(SQLModel):
+    """A table in the schema of this service."""
+
+    metadata = MetaData(naming_convention=NAMES)
+
+
+NUMBERS = Sequence("order_numbers", start=100_001, metadata=OrderTable.metadata)
+"""What people call an order."""
+
+
+class OrderRow(OrderTable, table=True):
+    """An order with its history, a list of {status, at}. Lines and addresses are kept as they were when it was placed."""
+
+    __tablename__ = "orders"
+    __table_args__ = (
+        CheckConstraint("total > 0", name="total_positive"),
+        Index("ix_orders_customer_id_id", "customer_id", "id"),
+        Index("ix_orders_status_id", "status", "id"),
+    )
+
+    id: UUID = Field(primary_key=True)
+    number: str = Field(sa_column=Column(Text, nullable=False, unique=True))
+    customer_id: UUID | None = None
+    status: str = Field(sa_type=Text)
+    reason: str | None = Field(default=None, sa_type=Text)
+    lines: list[dict[str, Any]] = Field(sa_column=Column(JSONB, nullable=False))
+    total: int = Field(sa_type=BigInteger)
+    currency: str = Field(sa_type=Text)
+    payment_method: str = Field(sa_type=Text)
+    payment: dict[str, Any] = Field(sa_column=Column(JSONB, nullable=False))
+    email: str | None = Field(default=None, sa_type=Text)
+    shipping_address: dict[str, Any] | None = Field(default=None, sa_column=Column(JSONB(none_as_null=True)))
+    billing_address: dict[str, Any] | None = Field(default=None, sa_column=Column(JSONB(none_as_null=True)))
+    shipping_method: str | None = Field(default=None, sa_type=Text)
+    details: dict[str, str] = Field(sa_column=Column("metadata", JSONB, nullable=False))
+    token_hash: bytes | None = Field(default=None, sa_column=Column(LargeBinary))
+    placed_at: datetime = Field(sa_column=Column(DateTime(timezone=True), nullable=False))
+    history: list[dict[str, Any]] = Field(sa_column=Column(JSONB, nullable=False))
