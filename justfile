@@ -54,3 +54,7 @@ check:
 # Format the code
 format:
     {{ bin }}/ruff format . && {{ bin }}/ruff check --fix .
+
+# Write contracts/schemas/ anew
+schemas:
+    {{ bin }}/python -m contracts

@@ -1,17 +1,19 @@
 """Connections that come back.
 
-Promise: a `Link` keeps one AMQP connection alive until it is closed. After every connect, the first included, it runs its
-`setup` functions in order; while the broker is away it tries again with jittered back-off and says so once.
+Promise: a `Link` keeps one AMQP connection alive until it is closed. After every connect, the first included, it runs
+its `setup` functions in order; while the broker is away it tries again with jittered back-off and says so once. A
+connection that lost one of the link's own channels or consumers counts as lost: half of one would stay so for ever.
 """
 
 import asyncio
 import contextlib
 import random
+import time
 from collections.abc import Awaitable, Callable
 from urllib.parse import unquote, urlsplit
 
 import aio_pika
-from aio_pika.abc import AbstractConnection
+from aio_pika.abc import AbstractChannel, AbstractConnection
 from yarl import URL
 
 from broker.telemetry import log
@@ -49,6 +51,7 @@ class Link:
         self._setups: list[Setup] = []
         self._losses: list[Callable[[], None]] = []
         self._up = asyncio.Event()
+        self._closed = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     def on_connect(self, setup: Setup) -> None:
@@ -66,10 +69,21 @@ class Link:
 
     async def wait_up(self, *, within: float) -> None:
         """Wait for the connection. Raises BrokerAwayError after `within` seconds."""
+        if self._up.is_set():
+            return
         try:
             await asyncio.wait_for(self._up.wait(), within)
         except TimeoutError:
             raise BrokerAwayError(f"no connection to the broker within {within:g} s") from None
+
+    async def channel(self, connection: AbstractConnection, *, publisher_confirms: bool = True) -> AbstractChannel:
+        """A channel that a setup can't do without: when the broker closes it, or cancels what is consumed on it, the
+        connection is made again. Unroutable messages raise on it, where it confirms."""
+        lost = self._closed.set
+        channel = await connection.channel(publisher_confirms=publisher_confirms, on_return_raises=publisher_confirms)
+        channel.close_callbacks.add(lambda *_: lost())
+        (await channel.get_underlay_channel()).on_consumer_cancel_callbacks.add(lambda _: lost())
+        return channel
 
     async def start(self) -> None:
         """Begin to connect; does not wait for it."""
@@ -89,9 +103,10 @@ class Link:
         failures = 0
         while True:
             try:
-                closed = await self._connect()
-                failures = 0
-                await closed.wait()
+                await self._connect()
+                since = time.monotonic()
+                await self._closed.wait()
+                failures = 0 if time.monotonic() - since > MAX_BACK_OFF else failures + 1
                 log.warning("the connection to the broker was lost", link=self.name)
             except Exception as error:
                 failures += 1
@@ -102,15 +117,14 @@ class Link:
             await self._drop()
             await asyncio.sleep(min(MAX_BACK_OFF, 0.1 * 2**failures) * random.uniform(0.5, 1.0))  # noqa: S311
 
-    async def _connect(self) -> asyncio.Event:
-        closed = asyncio.Event()
+    async def _connect(self) -> None:
+        self._closed = closed = asyncio.Event()
         self.connection = await aio_pika.connect(self.url, timeout=5, client_properties={"connection_name": self.name})
         self.connection.close_callbacks.add(lambda *_: closed.set())
         for setup in self._setups:
             await setup(self.connection)
         if not closed.is_set():
             self._up.set()
-        return closed
 
     def _lost(self) -> None:
         self._up.clear()

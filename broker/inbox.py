@@ -1,10 +1,12 @@
 """The inbox: every message has its effect once, and the events of an aggregate have theirs in order.
 
-Promise: claiming is the first statement of the effect's transaction. A sequenced event is a duplicate if something as late was
-applied already; it is parked if an event that this service hears must come first, and sent home through the outbox by
-the transaction that applies (or gives up) that predecessor. Everything else is claimed by its id.
+Promise: claiming is the first statement of the effect's transaction. A sequenced event is a duplicate if something as
+late was applied already; it is parked if an event that this service hears must come first, and sent home through the
+outbox by the transaction that applies (or gives up) that predecessor. Everything else is claimed by its id, also what
+was said before this service joined: nobody waits for that, so it may come late.
 """
 
+import json
 from collections.abc import Mapping
 from datetime import datetime
 from enum import Enum, auto
@@ -15,11 +17,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from broker import outbox
 from broker.message import Incoming
-from broker.tables import InboxRow, ParkedRow, PositionRow, SubscriptionRow
+from broker.tables import InboxRow, ParkedRow, PositionRow, SubscriptionRow, SuspectRow
 from broker.transaction import Transaction
 
 _positions = PositionRow.__table__  # type: ignore[attr-defined]
 _parked = ParkedRow.__table__  # type: ignore[attr-defined]
+_suspects = SuspectRow.__table__  # type: ignore[attr-defined]
 _KEPT_FOR = "14 days"
 """Longer than any way a message can come again: the retries take twelve minutes, a forgotten queue a holiday."""
 
@@ -50,15 +53,24 @@ def predecessor(message: Incoming, joined: Joined) -> int:
         (
             sequence
             for topic, (sequence, at) in message.predecessors.items()
-            if topic in joined and at >= joined[topic].timestamp() * 1000
+            if _joined_by(at, topic, joined)
         ),
         default=0,
     )
 
 
+def is_ordered(message: Incoming, joined: Joined) -> bool:
+    """Whether the message has a place in its aggregate's order, as far as this service hears it."""
+    return message.sequence is not None and _joined_by(message.said_at, message.topic, joined)
+
+
+def _joined_by(milliseconds: int | None, topic: str, joined: Joined) -> bool:
+    return topic in joined and (milliseconds is None or milliseconds >= joined[topic].timestamp() * 1000)
+
+
 async def claim(session: AsyncSession, message: Incoming, joined: Joined) -> Claim:
     """Claim the message, or park it, or find that it had its effect."""
-    if message.sequence is None or message.topic not in joined:
+    if message.sequence is None or not is_ordered(message, joined):
         return await _claim_by_id(session, message)
     applied = await _lock_position(session, message)
     if message.sequence <= applied:
@@ -72,7 +84,7 @@ async def claim(session: AsyncSession, message: Incoming, joined: Joined) -> Cla
 
 async def advance(transaction: Transaction, message: Incoming, joined: Joined) -> None:
     """The message has had its effect, or will never have it: who waits for it comes next."""
-    if message.sequence is None or message.topic not in joined:
+    if message.sequence is None or not is_ordered(message, joined):
         return
     session = transaction.session
     applied = await _lock_position(session, message)
@@ -90,9 +102,27 @@ async def advance(transaction: Transaction, message: Incoming, joined: Joined) -
         transaction.woken.add(partition)
 
 
+async def suspect(session: AsyncSession, message: Incoming) -> int:
+    """Note that a message is about to be tried which may end the process; returns how often that was noted before."""
+    statement = (
+        upsert(SuspectRow)
+        .values(queue=message.queue, message_id=message.id, tries=0)
+        .on_conflict_do_update(index_elements=["queue", "message_id"], set_={"tries": _suspects.c.tries + 1})
+        .returning(_suspects.c.tries)
+    )
+    return int((await session.execute(statement)).scalar_one())
+
+
+async def acquit(session: AsyncSession, message: Incoming) -> None:
+    """The process has outlived the message, or has given it up."""
+    this = (_suspects.c.queue == message.queue) & (_suspects.c.message_id == message.id)
+    await session.execute(delete(_suspects).where(this))
+
+
 async def prune(session: AsyncSession) -> None:
     """Forget the claims that are too old to matter."""
     await session.execute(text(f"DELETE FROM inbox WHERE claimed_at < now() - interval '{_KEPT_FOR}'"))  # noqa: S608
+    await session.execute(text(f"DELETE FROM suspects WHERE since < now() - interval '{_KEPT_FOR}'"))  # noqa: S608
 
 
 async def _claim_by_id(session: AsyncSession, message: Incoming) -> Claim:
@@ -118,7 +148,8 @@ async def _park(session: AsyncSession, message: Incoming, awaited: int) -> None:
         sequence=message.sequence or 0,
         predecessor=awaited,
         queue=message.queue,
-        headers=message.headers,
+        # A stranger's header may be a time or bytes, which JSON has not.
+        headers=json.loads(json.dumps(message.headers, default=str)),
         body=message.body,
     )
     values = row.model_dump(exclude={"parked_at"})

@@ -1,11 +1,13 @@
 """Proof that this process really consumes.
 
-After a broker restart a client may be connected and yet have lost its consumers. So an idle queue gets a probe from each
-instance now and then, sent home through `returns` like a retry. Consumers of one queue are served in turn, hence every
-instance that really consumes gets its share of the probes, whoever sent them.
+After a broker restart a client may be connected and yet have lost its consumers. So an idle queue gets a probe from
+each instance now and then, sent home through `returns` like a retry. Consumers of one queue are served in turn, hence
+every instance that really consumes gets its share of the probes, whoever sent them.
 
-Promise: `ages()` tells, by queue, how long ago a delivery proved that this process consumes; `is_stuck` becomes true when
-a queue gave no proof for `PATIENCE` seconds although it was probed. An instance that is stuck ends itself.
+Promise: `ages()` tells, by queue, how long ago a delivery proved that this process consumes; `stuck` is set when
+`PATIENCE` rounds of probes in a row, each confirmed by the broker, brought no proof: eight to ten seconds after the
+last one. A broker that is away, or takes nothing because of an alarm, is no reason. An instance that is stuck ends
+itself.
 """
 
 import asyncio
@@ -21,7 +23,7 @@ from broker.connection import Link
 from broker.ids import new_token
 
 PROBE_EVERY = 2.0
-PATIENCE = 8.0
+PATIENCE = 3
 _PROBE = "probe"
 
 
@@ -32,7 +34,8 @@ class Liveness:
         self._link = publishing
         self._last: dict[str, float] = {}
         self._busy: dict[str, int] = {}
-        self._probing_since = time.monotonic()
+        self._unanswered: dict[str, int] = {}
+        self._finished = asyncio.Event()
         self._exchange: AbstractExchange | None = None
         self.stuck = asyncio.Event()
         publishing.on_connect(self._set_up)
@@ -40,11 +43,11 @@ class Liveness:
 
     def watch(self, queue: str) -> None:
         """Expect deliveries from this queue from now on."""
-        self._last[queue] = time.monotonic()
+        self._prove(queue)
 
     def proven(self, queue: str, message: aio_pika.abc.AbstractIncomingMessage) -> bool:
         """Note a delivery; true if it was only a probe and needs no more than an acknowledgement."""
-        self._last[queue] = time.monotonic()
+        self._prove(queue)
         return message.type == _PROBE
 
     @contextlib.contextmanager
@@ -55,7 +58,8 @@ class Liveness:
             yield
         finally:
             self._busy[queue] -= 1
-            self._last[queue] = time.monotonic()
+            self._finished.set()
+            self._prove(queue)
 
     @property
     def load(self) -> int:
@@ -64,9 +68,11 @@ class Liveness:
 
     async def idle(self, *queues: str, within: float) -> None:
         """Wait until nothing from these queues is being worked on, for at most `within` seconds."""
-        until = time.monotonic() + within
-        while any(self._busy.get(queue) for queue in queues) and time.monotonic() < until:
-            await asyncio.sleep(0.01)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within):
+                while any(self._busy.get(queue) for queue in queues):
+                    self._finished.clear()
+                    await self._finished.wait()
 
     def ages(self) -> dict[str, float]:
         """Seconds since the last proof, by queue."""
@@ -77,25 +83,33 @@ class Liveness:
         """Probe idle queues; sets `stuck` and ends when one stays silent."""
         while not self.stuck.is_set():
             await asyncio.sleep(PROBE_EVERY)
-            if self._exchange is None:
-                continue
-            ages = self.ages()
-            probed_for = time.monotonic() - self._probing_since
-            if any(age > PATIENCE for age in ages.values()) and probed_for > PATIENCE:
+            idle = [queue for queue, age in self.ages().items() if age > PROBE_EVERY]
+            if any(self._unanswered[queue] >= PATIENCE for queue in idle):
                 self.stuck.set()
-            for queue in (queue for queue, age in ages.items() if age > PROBE_EVERY):
-                await self._probe(queue)
+            elif self._exchange is not None:
+                await asyncio.gather(*(self._probe(self._exchange, queue) for queue in idle))
 
-    async def _probe(self, queue: str) -> None:
-        message = aio_pika.Message(b"", type=_PROBE, message_id=new_token())
-        with contextlib.suppress(aio_pika.exceptions.AMQPError, RuntimeError):
-            assert self._exchange is not None
-            await self._exchange.publish(message, topology.way_home(_PROBE, queue), mandatory=False)
+    async def _probe(self, exchange: AbstractExchange, queue: str) -> None:
+        """A round of probes, each round larger, because some go to instances that share the queue and have died."""
+        key, since = topology.way_home(_PROBE, queue), self._last[queue]
+        probes = (
+            aio_pika.Message(b"", type=_PROBE, message_id=new_token()) for _ in range(2 ** self._unanswered[queue])
+        )
+        try:
+            await asyncio.gather(*(exchange.publish(it, key, mandatory=False, timeout=PROBE_EVERY) for it in probes))
+        except (aio_pika.exceptions.AMQPError, RuntimeError, TimeoutError):
+            return
+        if self._last[queue] == since:
+            self._unanswered[queue] += 1
+
+    def _prove(self, queue: str) -> None:
+        self._last[queue] = time.monotonic()
+        self._unanswered[queue] = 0
 
     async def _set_up(self, connection: AbstractConnection) -> None:
-        channel = await connection.channel(publisher_confirms=False)
+        channel = await self._link.channel(connection)
         self._exchange = await channel.get_exchange(topology.RETURNS, ensure=False)
-        self._probing_since = time.monotonic()
+        self._unanswered = dict.fromkeys(self._unanswered, 0)
 
     def _lost(self) -> None:
         self._exchange = None

@@ -1,8 +1,8 @@
 """The outbox: what a transaction says leaves with its commit, or not at all.
 
-Promise: messages become rows in the very transaction that made them; events of one aggregate get a gap-free sequence under
-the aggregate's row lock, and carry the last sequence of every topic before them, so that a subscriber who hears only some of the
-topics knows which event must come first.
+Promise: messages become rows in the very transaction that made them; events of one aggregate get a gap-free sequence
+under the aggregate's row lock, and carry the last sequence of every topic before them, so that a subscriber who hears
+only some of the topics knows which event must come first.
 """
 
 import json
@@ -41,8 +41,10 @@ def partition_of(aggregate: str) -> int:
 
 async def record(session: AsyncSession, service: str, messages: Sequence[Said], origin: Origin) -> set[int]:
     """Write the messages to the outbox, in order; returns the partitions that got any."""
-    numbered = await _number(session, [message for message in messages if isinstance(message, Event)])
-    rows = [_row(service, message, origin, numbered.get(id(message), {})) for message in messages]
+    now = datetime.now(UTC)
+    now = now.replace(microsecond=now.microsecond // 1000 * 1000)  # as exact as the headers
+    numbered = await _number(session, [message for message in messages if isinstance(message, Event)], now)
+    rows = [_row(service, message, origin, now, numbered.get(id(message), {})) for message in messages]
     if rows:
         await session.execute(insert(OutboxRow), rows)
     return {row["partition"] for row in rows}
@@ -62,7 +64,7 @@ async def send_home(session: AsyncSession, queue: str, aggregate: str, headers: 
     return partition_of(aggregate)
 
 
-async def _number(session: AsyncSession, events: Sequence[Event]) -> dict[int, dict[str, Any]]:
+async def _number(session: AsyncSession, events: Sequence[Event], now: datetime) -> dict[int, dict[str, Any]]:
     """The sequence headers of each event, by the event's identity."""
     headers: dict[int, dict[str, Any]] = {}
     # Sorted, because two transactions that lock the same aggregates in different order would wait for each other.
@@ -72,7 +74,7 @@ async def _number(session: AsyncSession, events: Sequence[Event]) -> dict[int, d
             if event.aggregate == aggregate:
                 sequence += 1
                 headers[id(event)] = {"sequence": sequence, "predecessors": json.dumps(topics)}
-                topics = {**topics, event.topic: [sequence, _milliseconds()]}
+                topics = {**topics, event.topic: [sequence, round(now.timestamp() * 1000)]}
         await session.execute(
             update(SequenceRow).where(_aggregate == aggregate).values(sequence=sequence, topics=topics)
         )
@@ -93,18 +95,14 @@ async def _lock(session: AsyncSession, aggregate: str) -> tuple[int, dict[str, l
     return row.sequence, row.topics
 
 
-def _milliseconds() -> int:
-    return int(datetime.now(UTC).timestamp() * 1000)
-
-
-def envelope(service: str, message: Said, origin: Origin) -> dict[str, Any]:
+def envelope(service: str, message: Said, origin: Origin, now: datetime | None = None) -> dict[str, Any]:
     """The headers of a message: CloudEvents 1.0 (its AMQP binding's names) and what it belongs to."""
     headers = {
         "cloudEvents_id": str(new_id()),
         "cloudEvents_specversion": "1.0",
         "cloudEvents_type": message.topic,
         "cloudEvents_source": f"/{service}",
-        "cloudEvents_time": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "cloudEvents_time": (now or datetime.now(UTC)).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
         "cloudEvents_subject": message.aggregate,
         "correlation-id": origin.correlation_id,
         "causation-id": origin.causation_id,
@@ -113,12 +111,12 @@ def envelope(service: str, message: Said, origin: Origin) -> dict[str, Any]:
     return {name: value for name, value in headers.items() if value is not None}
 
 
-def _row(service: str, message: Said, origin: Origin, order: dict[str, Any]) -> dict[str, Any]:
+def _row(service: str, message: Said, origin: Origin, now: datetime, order: dict[str, Any]) -> dict[str, Any]:
     return {
         "partition": partition_of(message.aggregate),
         "aggregate": message.aggregate,
         "exchange": topology.EVENTS if isinstance(message, Event) else topology.COMMANDS,
         "topic": message.topic,
-        "headers": {**envelope(service, message, origin), **order},
+        "headers": {**envelope(service, message, origin, now), **order},
         "body": message.model_dump_json().encode(),
     }

@@ -8,6 +8,7 @@ Messages without a broker-validated user id are ignored.
 
 import asyncio
 import contextlib
+import math
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -26,6 +27,7 @@ from contracts.base import Message
 from contracts.presence import Accepted, Beat, Bye, Hello, Manifest, RollCall
 
 BEAT_EVERY = 2.0
+ROLL_CALL_AT_MOST_EVERY = 0.5
 _MARK = "presence.accepted"
 
 
@@ -45,7 +47,7 @@ class Voice:
             content_type="application/json",
             message_id=new_token(),
         )
-        with contextlib.suppress(aio_pika.exceptions.AMQPError, RuntimeError):
+        with contextlib.suppress(aio_pika.exceptions.AMQPError, RuntimeError, TimeoutError):
             if self._exchange is not None and self._link.connection is not None:
                 await self._exchange.publish(body, key, mandatory=False, timeout=2)
 
@@ -64,30 +66,42 @@ class Herald:
         self._liveness = liveness
         self._voice = Voice(publishing)
         self._publishing = publishing
+        self._consuming = consuming
+        self._left = False
         consuming.on_connect(self._listen_to_roll_calls)
 
     async def beat_forever(self) -> None:
         """Beat until cancelled."""
         service, digest = self._manifest.service, self._manifest.digest
-        while True:
-            await asyncio.sleep(BEAT_EVERY)
-            ages = tuple(int(age) for age in self._liveness.ages().values())
-            beat = Beat(instance=self.instance, service=service, digest=digest, load=self._liveness.load, consumed=ages)
+        while not self._left:
+            ages = self._liveness.ages()
+            consumed = tuple(int(ages.get(queue, 0)) for queue in self._queues())
+            load = self._liveness.load
+            beat = Beat(instance=self.instance, service=service, digest=digest, load=load, consumed=consumed)
             await self._voice.say(beat, f"{Beat.topic}.{service}")
+            await asyncio.sleep(BEAT_EVERY)
+
+    def _queues(self) -> list[str]:
+        service, hears = self._manifest.service, self._manifest.hears
+        requests = [topology.requests_queue(service)] if self._manifest.offers else []
+        return [*requests, *(topology.work_queue(service, topic) for topic in hears)]
 
     async def bye(self) -> None:
-        """Tell that this instance takes nothing more."""
+        """Tell that this instance takes nothing more, and be silent from then on: who beats is called for."""
+        self._left = True
         service = self._manifest.service
         await self._voice.say(Bye(instance=self.instance, service=service), f"{Bye.topic}.{service}")
 
     async def _hello(self) -> None:
         with contextlib.suppress(BrokerAwayError):
             await self._publishing.wait_up(within=5)
+        if self._left:
+            return
         hello = Hello(instance=self.instance, manifest=self._manifest, started_at=self._started_at)
         await self._voice.say(hello, f"{Hello.topic}.{self._manifest.service}")
 
     async def _listen_to_roll_calls(self, connection: AbstractConnection) -> None:
-        channel = await connection.channel()
+        channel = await self._consuming.channel(connection)
         queue = await _own_queue(channel, self._manifest.service)
         await queue.bind(topology.PRESENCE, RollCall.topic)
         await queue.consume(self._answer_the_roll_call, no_ack=True)
@@ -109,7 +123,8 @@ class Watcher:
         self._owner = owner
         self._on_change = on_change
         self._voice = Voice(link)
-        self._kept: set[str] = set()
+        self._kept: dict[str, str] = {}
+        self._called_at = -math.inf
         self._replayed = asyncio.Event()
         link.on_connect(self._set_up)
 
@@ -121,7 +136,7 @@ class Watcher:
             for service in self.registry.late(now=now):
                 if self._link.is_up and await self._consumers(service) == 0:
                     log.warning("nobody consumes the requests of a service, it is away", service_away=service)
-                    self.registry.nobody_consumes(service)
+                    self.registry.nobody_consumes(service, since=now)
             if self._link.is_up:
                 self.registry.forget_the_lost(now=now)
             self._on_change()
@@ -139,7 +154,7 @@ class Watcher:
             return None
 
     async def _set_up(self, connection: AbstractConnection) -> None:
-        channel = await connection.channel()
+        channel = await self._link.channel(connection)
         await topology.declare_exchanges(channel)
         await channel.set_qos(prefetch_count=200)
         self._replayed.clear()
@@ -161,6 +176,7 @@ class Watcher:
         self.known.set()
 
     async def _call_the_roll(self) -> None:
+        self._called_at = time.monotonic()
         await self._voice.say(RollCall(asked_by=self._id), RollCall.topic)
 
     async def _remember(self, message: AbstractIncomingMessage, marker: str) -> None:
@@ -173,7 +189,7 @@ class Watcher:
             return
         with contextlib.suppress(ValidationError):  # the markers of other edges
             accepted = Accepted.model_validate_json(message.body)
-            self._kept.add(accepted.manifest.digest)
+            self._kept[accepted.manifest.service] = accepted.manifest.digest
             self.registry.accept(accepted.manifest, login=accepted.login, newest=accepted.newest)
             self._on_change()
 
@@ -186,7 +202,8 @@ class Watcher:
             if key.startswith(Hello.topic):
                 await self._greet(Hello.model_validate_json(message.body), login, now)
             elif key.startswith(Beat.topic):
-                if not self.registry.beat(Beat.model_validate_json(message.body), login=login, now=now):
+                known = self.registry.beat(Beat.model_validate_json(message.body), login=login, now=now)
+                if not known and now - self._called_at > ROLL_CALL_AT_MOST_EVERY:
                     await self._call_the_roll()
             elif key.startswith(Bye.topic):
                 self.registry.bye(Bye.model_validate_json(message.body), login=login)
@@ -196,10 +213,14 @@ class Watcher:
         self._on_change()
 
     async def _greet(self, hello: Hello, login: str, now: float) -> None:
-        if self.registry.hello(hello, login=login, now=now) and hello.manifest.digest not in self._kept:
-            self._kept.add(hello.manifest.digest)
-            accepted = Accepted(login=login, manifest=hello.manifest, newest=hello.started_at)
-            await self._voice.say(accepted, f"{Accepted.topic}.{hello.manifest.service}")
+        if not self.registry.hello(hello, login=login, now=now):
+            return
+        record = self.registry.services[hello.manifest.service]
+        digest = record.manifest.digest
+        if self._kept.get(record.name) != digest:
+            self._kept[record.name] = digest
+            accepted = Accepted(login=record.login, manifest=record.manifest, newest=record.newest)
+            await self._voice.say(accepted, f"{Accepted.topic}.{record.name}")
 
 
 async def _own_queue(channel: aio_pika.abc.AbstractChannel, owner: str) -> aio_pika.abc.AbstractQueue:

@@ -5,6 +5,7 @@ the login), declares operations only under its own name, and never gets a path t
 refused is listed in `refused`. A service that is away stays known.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -82,16 +83,16 @@ class Registry:
         """Take note of a manifest; false if its sender may not speak for the service. A manifest older than the one we
         have changes nothing."""
         name = manifest.service
-        if login not in self._trusted and login.partition("@")[0] != name:
+        if not self._speaks_for(login, name):
             self._refuse(name, login, f"the service {name}", "the login belongs to another service")
             return False
         known = self.services.get(name)
-        if known is not None and (newest < known.newest or manifest.digest == known.manifest.digest):
-            return True
-        offers = tuple(offer for offer in manifest.offers if self._may_have(manifest, login, offer))
-        instances = known.instances if known is not None else {}
-        self.services[name] = ServiceRecord(name, login, manifest, offers, newest, instances)
-        self.generation += 1
+        if known is not None and manifest.digest == known.manifest.digest:
+            known.newest = max(newest, known.newest)
+        elif known is None or (newest, manifest.digest) > (known.newest, known.manifest.digest):
+            instances = known.instances if known is not None else {}
+            self.services[name] = ServiceRecord(name, login, manifest, (), newest, instances)
+            self._hand_out(self.services[name])
         return True
 
     def hello(self, hello: Hello, *, login: str, now: float) -> bool:
@@ -106,18 +107,19 @@ class Registry:
 
     def beat(self, beat: Beat, *, login: str, now: float) -> bool:
         """An instance is still there; false if we do not know it and should call the roll."""
+        if not self._speaks_for(login, beat.service):
+            return True
         record = self.services.get(beat.service)
         if record is None or beat.instance not in record.instances:
             return False
-        if login == record.login or login in self._trusted:
-            instance = record.instances[beat.instance]
-            instance.last_seen, instance.load, instance.consumed = now, beat.load, beat.consumed
+        instance = record.instances[beat.instance]
+        instance.last_seen, instance.load, instance.consumed = now, beat.load, beat.consumed
         return True
 
     def bye(self, bye: Bye, *, login: str) -> None:
         """An instance left."""
         record = self.services.get(bye.service)
-        if record is not None and (login == record.login or login in self._trusted):
+        if record is not None and self._speaks_for(login, bye.service):
             record.instances.pop(bye.instance, None)
 
     def late(self, *, now: float) -> list[str]:
@@ -128,19 +130,35 @@ class Registry:
             if any(now - instance.last_seen > LATE_AFTER for instance in record.instances.values())
         ]
 
-    def nobody_consumes(self, service: str) -> None:
-        """The broker says that nobody consumes the service's requests: all its instances are gone."""
-        self.services[service].instances.clear()
+    def nobody_consumes(self, service: str, *, since: float = math.inf) -> None:
+        """The broker says that nobody consumes the service's requests: those of its instances that have not been heard of
+        `since` are gone."""
+        self._forget(self.services[service], since)
 
     def forget_the_lost(self, *, now: float) -> None:
         """Drop the instances that have not been heard of for too long."""
         for record in self.services.values():
-            for instance in list(record.instances.values()):
-                if now - instance.last_seen > LOST_AFTER:
-                    del record.instances[instance.id]
+            self._forget(record, now - LOST_AFTER)
 
-    def _may_have(self, manifest: Manifest, login: str, offer: Offer) -> bool:
-        name = manifest.service
+    @staticmethod
+    def _forget(record: ServiceRecord, since: float) -> None:
+        for instance in list(record.instances.values()):
+            if instance.last_seen < since:
+                del record.instances[instance.id]
+
+    def _speaks_for(self, login: str, service: str) -> bool:
+        return login in self._trusted or login.partition("@")[0] == service
+
+    def _hand_out(self, newcomer: ServiceRecord) -> None:
+        """Give the newcomer what it may have, then everybody else what was refused and has become free."""
+        for record in (newcomer, *self.services.values()):
+            record.offers = tuple(
+                offer for offer in record.manifest.offers if offer in record.offers or self._may_have(record, offer)
+            )
+        self.generation += 1
+
+    def _may_have(self, record: ServiceRecord, offer: Offer) -> bool:
+        name, login = record.name, record.login
         if not offer.topic.startswith(f"{name}."):
             self._refuse(name, login, offer.topic, "the operation belongs to another service")
             return False

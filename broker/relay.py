@@ -1,9 +1,9 @@
 """The relay: carries the outbox to the broker.
 
-Promise: every committed row is published and confirmed at least once; rows of one aggregate leave in the order they were
-written, one at a time, however many relays run, because each partition has one holder (an advisory lock on a connection of
-the relay's own); a row that the broker refuses waits with back-off and holds up its own aggregate only. The committing process
-wakes its relay; a notification wakes the others; the poll is the guarantee.
+Promise: every committed row is published and confirmed at least once; rows of one aggregate leave in the order they
+were written, one at a time, however many relays run, because each partition has one holder (an advisory lock on a
+connection of the relay's own); a row that the broker refuses waits with back-off and holds up its own aggregate only.
+The committing process wakes its relay; a notification wakes the others; the poll is the guarantee.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ import asyncpg
 
 from broker.connection import BrokerAwayError, Link
 from broker.outbox import PARTITIONS
-from broker.publisher import Publisher, PublishRefusedError
+from broker.publisher import ChannelLostError, Publisher, PublishRefusedError
 from broker.telemetry import PUBLISHED, REFUSED_ROWS, log
 from broker.topology import COMMANDS, RETURNS
 
@@ -44,6 +44,10 @@ UPDATE outbox SET attempts = attempts + 1, error = $2,
 """
 
 
+Published = tuple[list[int], tuple[int, str] | None]
+"""The ids of the rows of one aggregate that went, and the one that was refused, with the reason."""
+
+
 class Relay:
     """Publishes one service's outbox, together with the relays of its other instances."""
 
@@ -57,6 +61,7 @@ class Relay:
         self._held: set[int] = set()
         self._wake = asyncio.Event()
         self._tell_others = False
+        self._one_by_one = False
 
     def wake(self, partitions: set[int]) -> None:
         """Rows of these partitions were committed."""
@@ -74,6 +79,8 @@ class Relay:
                 if not said:
                     log.warning("the relay lost the database, trying on", error=repr(error))
                 said = True
+            except Exception:
+                log.exception("the relay failed, trying on")
             await asyncio.sleep(0.5)
 
     async def _work(self) -> None:
@@ -88,7 +95,7 @@ class Relay:
                 if now - shared_at >= SHARE_EVERY:
                     await self._share(connection)
                     shared_at = now
-                if not await self._flush(connection):
+                if not await self._flush(connection) and not self._one_by_one:
                     await self._rest(connection)
         finally:
             self._held.clear()
@@ -119,7 +126,7 @@ class Relay:
         chains = [list(chain) for _, chain in groupby(by_aggregate, key=lambda row: row["aggregate"])]
         # In the order of their first rows, so that what was committed first is published first.
         chains.sort(key=lambda chain: chain[0]["id"])
-        results = await asyncio.gather(*(self._publish(chain) for chain in chains))
+        results = await self._publish_all(chains)
         sent = [row_id for published, _ in results for row_id in published]
         if sent:
             await connection.execute("DELETE FROM outbox WHERE id = ANY($1)", sent)
@@ -128,7 +135,15 @@ class Relay:
                 await connection.execute(_REFUSED, *refused)
         return len(sent)
 
-    async def _publish(self, chain: Sequence[asyncpg.Record]) -> tuple[list[int], tuple[int, str] | None]:
+    async def _publish_all(self, chains: Sequence[Sequence[asyncpg.Record]]) -> list[Published]:
+        """Publish the chains side by side; one by one after the broker has closed the channel, to find the row that it
+        closed it over."""
+        if not self._one_by_one:
+            return await asyncio.gather(*(self._publish(chain) for chain in chains))
+        self._one_by_one = False
+        return [await self._publish(chain, alone=True) for chain in chains]
+
+    async def _publish(self, chain: Sequence[asyncpg.Record], *, alone: bool = False) -> Published:
         """Publish one aggregate's rows in order, up to the first that is refused."""
         sent: list[int] = []
         for row in chain:
@@ -138,7 +153,10 @@ class Relay:
                 await self._publisher.publish(
                     exchange, row["topic"], row["body"], row["headers"], mandatory=exchange in (COMMANDS, RETURNS)
                 )
-            except PublishRefusedError as error:
+            except (PublishRefusedError, ChannelLostError) as error:
+                if isinstance(error, ChannelLostError) and not alone:
+                    self._one_by_one = True
+                    break
                 REFUSED_ROWS.labels(exchange).inc()
                 log.warning("the broker refused a message, it waits", topic=row["topic"], error=str(error)[:300])
                 return sent, (row["id"], str(error)[:1000])

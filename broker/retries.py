@@ -1,8 +1,8 @@
 """What happens to a message that failed.
 
-Promise: it waits in the next tier and comes home to its queue, with the history of its failures; after the last tier, or at once
-where trying again can't help, it goes to the dead letters with cause and stack. Nothing is requeued, nothing is dropped: until the
-broker has confirmed the copy, the original stays unacknowledged.
+Promise: it waits in the next tier and comes home to its queue, with the history of its failures; after the last tier,
+or at once where trying again can't help, it goes to the dead letters with cause and stack. Nothing is requeued,
+nothing is dropped: until the broker has confirmed the copy, the original stays unacknowledged.
 """
 
 import asyncio
@@ -41,6 +41,11 @@ class Retries:
         )
         await self._certainly(topology.RETRIES, topology.way_home(tier, message.queue), message.body, headers)
         RETRIED.labels(message.queue, tier).inc()
+
+    async def renew(self, message: Incoming) -> None:
+        """Send the message home as a fresh one."""
+        key = topology.way_home("renewed", message.queue)
+        await self._certainly(topology.RETURNS, key, message.body, message.headers)
 
     async def bury(self, queue: str, body: bytes, headers: dict[str, Any], error: BaseException) -> None:
         """Send a message to the dead letters."""

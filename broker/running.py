@@ -1,8 +1,8 @@
 """A service that runs.
 
-Promise: it takes nothing before its schema is up to date and its queues are bound; at SIGTERM it says bye, takes nothing new, finishes
-what it has begun and closes; when it no longer consumes although the broker is there, it ends itself (exit code 70), so that
-whoever supervises it starts it again.
+Promise: it takes nothing before its schema is up to date and its queues are bound; at SIGTERM it says bye, takes
+nothing new, finishes what it has begun and closes; when it no longer consumes although the broker is there, it ends
+itself (exit code 70), so that whoever supervises it starts it again.
 """
 
 import asyncio

@@ -1,9 +1,10 @@
 """How a service's events and commands arrive: FastStream consumers on quorum queues, one effect for each message.
 
-Promise: acknowledged only after the effect is committed, or the failure is safely in a retry tier or in the dead letters; each queue
-has a channel and a prefetch of its own, so that an error on one does not end the handlers of another; what keeps killing the
-process is given up on long before the broker's own delivery limit. A service without a database hears each
-queue's messages one at a time, in the queue's order, at least once.
+Promise: acknowledged only after the effect is committed, or the failure is safely in a retry tier or in the dead
+letters; each queue has a channel and a prefetch of its own, so that an error on one does not end the handlers of
+another; what keeps killing the process is given up on long before the broker's own delivery limit, and only that:
+what was prefetched beside it is not. While the database is away, messages wait for it and no attempt is counted. A
+service without a database hears each queue's messages one at a time, in the queue's order, at least once.
 """
 
 import asyncio
@@ -28,11 +29,17 @@ from broker.outbox import Origin
 from broker.retries import Retries
 from broker.service import Listener, Service
 from broker.telemetry import DUPLICATES, HANDLED, PARKED, REDELIVERIES, log
-from broker.transaction import Database, Transaction
+from broker.transaction import Database, DatabaseAwayError, Transaction
 from contracts.base import Said
 
 PREFETCH = 20
+PAUSE = 1.0
+"""Between attempts to settle a message, in seconds, where the fault is not the message's."""
 DELIVERIES_BEFORE_GIVING_UP = 5
+DELIVERIES_BEFORE_SUSPICION = 2
+"""A message delivered so often before is tried alone, so that it is known which one ends the process."""
+DELIVERIES_BEFORE_RENEWAL = 12
+"""Suspects that wait are delivered again, too: they go home as fresh messages before the broker loses patience (20)."""
 
 
 class KilledTheServiceError(Exception):
@@ -59,6 +66,7 @@ class Subscriptions:
         self._retries = retries
         self._liveness = liveness
         self._joined: inbox.Joined = {}
+        self._alone = asyncio.Lock()
         self._one_at_a_time = {listener.queue: asyncio.Lock() for listener in service.listeners.values()}
         url = URL(link.url).update_query(name=f"{service.name} events and commands")
         self._broker = RabbitBroker(str(url), logger=None, apply_types=False)
@@ -75,8 +83,8 @@ class Subscriptions:
         await self._broker.start()
 
     async def drain(self, *, within: float) -> None:
-        """Take nothing new, finish what has begun, close: FastStream's own stop would wait first and cancel after, and what is
-        delivered in between would count as a failed delivery."""
+        """Take nothing new, finish what has begun, close: FastStream's own stop would wait first and cancel after,
+        and what is delivered in between would count as a failed delivery."""
         for subscriber in self._broker.subscribers:
             queue, tag = getattr(subscriber, "_queue_obj", None), getattr(subscriber, "_consumer_tag", None)
             with contextlib.suppress(Exception):
@@ -102,7 +110,8 @@ class Subscriptions:
             # Declared by us already; passive, so that a deleted queue is an error rather than a queue without a binding.
             RabbitQueue(listener.queue, durable=True, declare=False),
             RabbitExchange(),
-            channel=Channel(prefetch_count=PREFETCH),
+            # One at a time needs no more; and what is not prefetched is not delivered again when the process dies.
+            channel=Channel(prefetch_count=1 if self._database is None else PREFETCH),
             ack_policy=AckPolicy.MANUAL,
             decoder=_as_it_came,
             no_reply=True,
@@ -127,10 +136,39 @@ class Subscriptions:
         except MalformedMessageError as error:
             await self._retries.bury(listener.queue, raw.body, dict(raw.headers), error)
             return
+        deliveries = _deliveries(raw)
+        while True:
+            try:
+                await self._try(listener, message, deliveries)
+                return
+            except DatabaseAwayError as error:
+                log.warning("a message waits for the database", queue=message.queue, id=message.id, error=str(error))
+                await self._until_the_database_is_back()
+            except Exception:
+                # Raised by the passing on itself. Letting go now would keep the message unacknowledged for ever.
+                log.exception("a message could not be settled, trying on", queue=message.queue, id=message.id)
+                await asyncio.sleep(PAUSE)
+
+    async def _until_the_database_is_back(self) -> None:
+        while self._database is not None:
+            with contextlib.suppress(DatabaseAwayError):
+                async with self._database.reading():
+                    return
+            await asyncio.sleep(PAUSE)
+
+    async def _try(self, listener: Listener, message: Incoming, deliveries: int) -> None:
         try:
-            if int(str(raw.headers.get("x-delivery-count", 0))) >= DELIVERIES_BEFORE_GIVING_UP:
-                raise KilledTheServiceError(f"delivered {DELIVERIES_BEFORE_GIVING_UP} times and never acknowledged")
-            await self._effect(listener, message)
+            if self._database is None:
+                _must_not_kill(deliveries)
+                await self._effect(listener, message)
+            elif deliveries >= DELIVERIES_BEFORE_RENEWAL:
+                await self._retries.renew(message)
+            elif deliveries >= DELIVERIES_BEFORE_SUSPICION:
+                await self._effect_alone(self._database, listener, message)
+            else:
+                await self._effect(listener, message)
+        except DatabaseAwayError:
+            raise
         except (ValidationError, KilledTheServiceError) as error:
             await self._give_up(message, error)
         except Exception as error:
@@ -139,6 +177,16 @@ class Subscriptions:
                 await self._give_up(message, error)
             else:
                 await self._retries.try_again(message, tier, error)
+
+    async def _effect_alone(self, database: Database, listener: Listener, message: Incoming) -> None:
+        """Try a suspect while no other suspect is tried, and keep a note that it is being tried."""
+        async with self._alone:
+            before = await database.transact(message.origin, lambda tx: inbox.suspect(tx.session, message))
+            try:
+                _must_not_kill(DELIVERIES_BEFORE_SUSPICION + before)
+                await self._effect(listener, message)
+            finally:
+                await database.transact(message.origin, lambda tx: inbox.acquit(tx.session, message))
 
     async def _effect(self, listener: Listener, message: Incoming) -> None:
         said = listener.message.model_validate_json(message.body)
@@ -168,9 +216,29 @@ class Subscriptions:
             HANDLED.labels(message.queue).inc()
 
     async def _give_up(self, message: Incoming, error: Exception) -> None:
-        await self._retries.bury(message.queue, message.body, message.headers, error)
-        if self._database is not None:
+        """Bury the message and release who waits for it, unless it must wait itself: giving up has its order, too."""
+        if self._database is None:
+            await self._retries.bury(message.queue, message.body, message.headers, error)
+        elif await self._database.transact(message.origin, lambda tx: self._is_due(tx, message)):
+            await self._retries.bury(message.queue, message.body, message.headers, error)
             await self._database.transact(message.origin, lambda tx: inbox.advance(tx, message, self._joined))
+
+    async def _is_due(self, transaction: Transaction, message: Incoming) -> bool:
+        claim = await inbox.claim(transaction.session, message, self._joined)
+        if claim is not inbox.Claim.PARKED:
+            transaction.abandon()
+        return claim is inbox.Claim.OURS
+
+
+def _deliveries(raw: aio_pika.abc.AbstractIncomingMessage) -> int:
+    """How often the message was delivered before, as its quorum queue counts."""
+    count = raw.headers.get("x-delivery-count", 0) if raw.redelivered else 0
+    return count if isinstance(count, int) else 0
+
+
+def _must_not_kill(deliveries: int) -> None:
+    if deliveries >= DELIVERIES_BEFORE_GIVING_UP:
+        raise KilledTheServiceError(f"delivered {deliveries} times and never acknowledged")
 
 
 async def _as_it_came(message: RabbitMessage) -> RabbitMessage:

@@ -1,4 +1,5 @@
-"""The platform's own tables; every service has a set of them in its own schema, found through its role's search path."""
+"""The platform's own tables; every service has a set of them in its own schema, found through its role's search
+path."""
 
 from datetime import datetime
 from typing import Any
@@ -105,6 +106,17 @@ class InboxRow(PlatformTable, table=True):
     queue: str = Field(sa_column=Column(Text, primary_key=True))
     message_id: str = Field(sa_column=Column(Text, primary_key=True))
     claimed_at: datetime | None = Field(default=None, sa_column=_now())
+
+
+class SuspectRow(PlatformTable, table=True):
+    """A message that was delivered again and again: `tries` counts how often the process ended while it was tried."""
+
+    __tablename__ = "suspects"
+
+    queue: str = Field(sa_column=Column(Text, primary_key=True))
+    message_id: str = Field(sa_column=Column(Text, primary_key=True))
+    tries: int = Field(sa_column=Column(Integer, nullable=False))
+    since: datetime | None = Field(default=None, sa_column=_now())
 
 
 class SubscriptionRow(PlatformTable, table=True):

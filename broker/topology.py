@@ -1,8 +1,8 @@
 """Every exchange and queue of the platform, by name.
 
-Promise: nothing else in the code spells the name of an exchange or a queue; every queue names its type; declaring twice is
-harmless. Exchanges that services write to are topic exchanges (RabbitMQ's topic permissions know no other type), except
-`replies`; the default exchange is never published to.
+Promise: nothing else in the code spells the name of an exchange or a queue; every queue names its type; declaring
+twice is harmless. Exchanges that services write to are topic exchanges (RabbitMQ's topic permissions know no other
+type), except `replies`; the default exchange is never published to.
 """
 
 from collections.abc import Iterable

@@ -1,8 +1,8 @@
 """The only place that commits.
 
-Promise: what a handler wrote, what it said (outbox), and the claim of the message it handled (inbox) become true together or
-not at all. A transaction that the database broke off (deadlock, serialisation, lost connection) is done again, because
-everything it would have done is claimed inside it.
+Promise: what a handler wrote, what it said (outbox), and the claim of the message it handled (inbox) become true
+together or not at all. A transaction that the database broke off (deadlock, serialisation, lost connection) is done
+again, because everything it would have done is claimed inside it.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -18,9 +18,14 @@ from broker.outbox import Origin
 from contracts.base import Command, Event, Said
 
 TRIES = 3
+"""How often a transaction is begun that the database breaks off."""
 _BROKEN_OFF = {"40001", "40P01", "57P01", "57P02", "57P03"}
 Result = TypeVar("Result")
 Wake = Callable[[set[int]], None]
+
+
+class DatabaseAwayError(Exception):
+    """No connection to the database can be had right now: nothing was tried."""
 
 
 class Transaction:
@@ -72,7 +77,8 @@ class Database:
         await self._engine.dispose()
 
     async def transact(self, origin: Origin, work: Callable[[Transaction], Awaitable[Result]]) -> Result:
-        """Do the work in a transaction, again if the database broke it off. Raises what the work raises."""
+        """Do the work in a transaction, again if the database broke it off. Raises DatabaseAwayError, and what the work
+        raises."""
         for _ in range(TRIES - 1):
             try:
                 return await self._once(origin, work)
@@ -85,10 +91,12 @@ class Database:
     async def reading(self) -> AsyncIterator[Transaction]:
         """A transaction that leaves nothing behind."""
         async with self._sessions() as session:
+            await _connect(session)
             yield Transaction(session, says=self._says, read_only=True)
 
     async def _once(self, origin: Origin, work: Callable[[Transaction], Awaitable[Result]]) -> Result:
         async with self._sessions() as session:
+            await _connect(session)
             transaction = Transaction(session, says=self._says)
             result = await work(transaction)
             if transaction.abandoned:
@@ -103,11 +111,18 @@ class Database:
 
 def was_broken_off(error: BaseException) -> bool:
     """Whether the database ended the transaction for a passing reason of its own."""
-    if isinstance(error, OSError | asyncpg.InterfaceError):
+    if isinstance(error, DatabaseAwayError | OSError | asyncpg.InterfaceError):
         return True
     if not isinstance(error, DBAPIError):
         return False
     return error.connection_invalidated or getattr(error.orig, "sqlstate", None) in _BROKEN_OFF
+
+
+async def _connect(session: AsyncSession) -> None:
+    try:
+        await session.connection()
+    except Exception as error:
+        raise DatabaseAwayError(f"no connection to the database: {error!r}") from error
 
 
 def _asyncpg(url: str) -> str:

@@ -1,8 +1,8 @@
 """The words every other word is made of.
 
 Promise: messages are frozen; what a service *says* (events, commands, replies) ignores unknown fields, so that it can
-grow; what a client *asks* (operations) refuses them, so that a typing error is never silently dropped. A topic carries its
-version; a breaking change is a new class with a new topic.
+grow; what a client *asks* (operations) refuses them, so that a typing error is never silently dropped. A topic carries
+its version; a breaking change is a new class with a new topic.
 """
 
 from datetime import datetime
@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import Annotated, Any, ClassVar, Generic, Literal, TypeVar
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, StringConstraints
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, PlainSerializer, StringConstraints
 
 
 class Message(BaseModel):
@@ -29,7 +29,7 @@ def _utc(moment: datetime) -> str:
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-Moment = Annotated[datetime, PlainSerializer(_utc, return_type=str, when_used="json")]
+Moment = Annotated[AwareDatetime, PlainSerializer(_utc, return_type=str, when_used="json")]
 """A time with its zone, written as RFC 3339 in UTC."""
 
 Sku = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]

@@ -65,9 +65,11 @@ class Hello(Message):
 
 
 class Beat(Message):
-    """An instance is still there; at most 300 bytes. `load` is how many messages it works on now; `consumed` is how many
-    seconds ago it last had proof that it consumes, for its request queue (if it has one) and then for each of its
-    manifest's `hears`, in that order."""
+    """An instance is still there; at most 300 bytes.
+
+    `load` is how many messages it works on now; `consumed` is how many seconds ago it last had proof that it consumes,
+    for its request queue and then for each of its manifest's `hears`, in that order.
+    """
 
     topic: ClassVar[str] = "presence.beat"
     instance: UUID

@@ -6,6 +6,8 @@ client nothing.
 """
 
 import time
+from contextlib import AbstractAsyncContextManager
+from typing import cast
 
 from starlette.applications import Starlette
 from starlette.types import Message, Receive, Scope, Send
@@ -26,11 +28,18 @@ class Door:
     def __init__(self, gateway: Gateway, platform: Starlette) -> None:
         self._gateway = gateway
         self._platform = platform
+        self.in_progress = 0
+        """How many requests are being answered."""
+
+    def alive(self) -> AbstractAsyncContextManager[None]:
+        """What runs as long as the edge does, for a server that leaves the lifespan to us."""
+        return cast(AbstractAsyncContextManager[None], self._platform.router.lifespan_context(self._platform))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._platform(scope, receive, send)
             return
+        self.in_progress += 1
         started, visit, status = time.perf_counter(), Visit(str(new_id())), CLIENT_GONE
         try:
             if template := template_of(scope["path"]):
@@ -45,6 +54,7 @@ class Door:
         except ClientGoneError:
             status = CLIENT_GONE
         finally:
+            self.in_progress -= 1
             note(visit, scope["method"], status, started=started)
 
     async def _response(self, scope: Scope, incoming: Incoming, visit: Visit) -> Response:

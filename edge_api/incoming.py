@@ -1,8 +1,8 @@
 """A request's headers and body, as they come in.
 
-Promise: a body is never buffered beyond its limit nor waited for without end. What nobody wants of it is read and thrown
-away, within bounds, before the response goes out: a connection that is closed over unread bytes is reset, and the client
-would see that instead of the response.
+Promise: a body is never buffered beyond its limit nor waited for without end. What nobody wants of it is read and
+thrown away, within bounds, before the response goes out: a connection that is closed over unread bytes is reset, and
+the client would see that instead of the response.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from edge_api.problems import RefusedError, body_too_large, body_too_slow
 MAX_BODY = 1 << 20
 BODY_WITHIN_SECONDS = 10.0
 DISCARD_AT_MOST = 64 << 20
-DISCARD_WITHIN_SECONDS = 3.0
+DISCARD_WITHIN_SECONDS = 1.0
 
 
 class ClientGoneError(Exception):
@@ -45,6 +45,7 @@ class Incoming:
             async with asyncio.timeout(BODY_WITHIN_SECONDS):
                 return await self._rest(bytearray(first))
         except TimeoutError:
+            self._ended = True
             raise RefusedError(body_too_slow()) from None
 
     async def discard(self) -> None:

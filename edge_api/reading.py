@@ -57,7 +57,7 @@ def _pairs(query: bytes) -> list[tuple[str, str]]:
 
 
 async def body_of(route: Route, incoming: Incoming) -> bytes:
-    """The body as it came, `{}` where there is none; one sent with GET or DELETE means nothing (RFC 9110, 9.3.1). Raises
+    """The body as it came, `{}` where there is none; with GET or DELETE it means nothing (RFC 9110, 9.3.1). Raises
     RefusedError, ClientGoneError."""
     if route.method in ("GET", "DELETE"):
         return NO_FIELDS

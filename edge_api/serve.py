@@ -9,19 +9,21 @@ import contextlib
 import errno
 import signal
 import socket
+import time
 
 import uvloop
 from granian.constants import HTTPModes, Interfaces
-from granian.http import HTTP1Settings
 from granian.log import LogLevels
 from granian.server.embed import Server
 
 from broker.telemetry import log
 from edge_api.app import edge
+from edge_api.door import Door
 from edge_api.settings import BadSettingError, Settings
 
 CONCURRENT_REQUESTS = 4096
-FINISH_WITHIN_SECONDS = 15
+FINISH_WITHIN_SECONDS = 15.0
+CLOSE_WITHIN_SECONDS = 1.0
 
 
 def serve(settings: Settings) -> None:
@@ -44,31 +46,41 @@ def check_address(host: str, port: int) -> None:
 
 
 async def _serve(settings: Settings) -> None:
-    server = Server(
-        edge(settings),
-        address=settings.host,
-        port=settings.port,
-        interface=Interfaces.ASGI,
-        http=HTTPModes.http1,
-        websockets=False,
-        backpressure=CONCURRENT_REQUESTS,
-        http1_settings=HTTP1Settings(header_read_timeout=10_000),
-        log_level=LogLevels.error,
-    )
-    log.info("the edge begins to listen", url=f"http://{settings.host}:{settings.port}")
-    serving = asyncio.create_task(server.serve())
-    _stop_on_signals(server, serving)
-    with contextlib.suppress(asyncio.CancelledError):
-        await serving
+    door = edge(settings)
+    told_to_stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, told_to_stop.set)
+    async with door.alive():
+        server = _server(door, settings)
+        log.info("the edge begins to listen", url=f"http://{settings.host}:{settings.port}")
+        serving = asyncio.create_task(server.serve())
+        waiting = asyncio.create_task(told_to_stop.wait())
+        await asyncio.wait([serving, waiting], return_when=asyncio.FIRST_COMPLETED)
+        waiting.cancel()
+        await _finish(server, serving, door)
     log.info("the edge has stopped")
 
 
-def _stop_on_signals(server: Server, serving: asyncio.Task[None]) -> None:
-    loop = asyncio.get_running_loop()
+def _server(door: Door, settings: Settings) -> Server:
+    return Server(
+        door,
+        address=settings.host,
+        port=settings.port,
+        interface=Interfaces.ASGINL,  # the lifespan is ours: the broker's connection outlives the last request
+        http=HTTPModes.http1,
+        websockets=False,
+        backpressure=CONCURRENT_REQUESTS,
+        log_level=LogLevels.error,
+    )
 
-    def stop() -> None:
-        server.stop()  # type: ignore[no-untyped-call]
-        loop.call_later(FINISH_WITHIN_SECONDS, serving.cancel)
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop)
+async def _finish(server: Server, serving: asyncio.Task[None], door: Door) -> None:
+    """Granian alone would also wait for clients that began to send a request and went silent."""
+    server.stop()  # type: ignore[no-untyped-call]
+    until = time.monotonic() + FINISH_WITHIN_SECONDS
+    while door.in_progress and time.monotonic() < until:  # noqa: ASYNC110 - an event would burden every request
+        await asyncio.sleep(0.02)
+    await asyncio.wait([serving], timeout=CLOSE_WITHIN_SECONDS)
+    serving.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await serving

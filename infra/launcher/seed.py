@@ -28,6 +28,12 @@ class NotOurs(Exception):
     """The database was filled by another platform; nothing is wrong."""
 
 
+class _Refused(Failure):
+    def __init__(self, what: str, status: int) -> None:
+        super().__init__(f"The first products could not be added: {what}.")
+        self.status = status
+
+
 def seed(edge: str, administrator: dict[str, Any]) -> int:
     """Fill an empty catalogue; answers how many products were added.
 
@@ -46,10 +52,12 @@ def seed(edge: str, administrator: dict[str, Any]) -> int:
 
 
 def _log_in(client: httpx.Client, login: dict[str, Any]) -> str:
-    response = client.post("/sessions", json=login)
-    if response.status_code == httpx.codes.UNAUTHORIZED:
-        raise NotOurs("This database has other staff than admin.json names, so no products were added.")
-    return str(response.json()["access_token"])
+    try:
+        return str(_ask(client, "POST", "/sessions", login)["access_token"])
+    except _Refused as refused:
+        if refused.status != httpx.codes.UNAUTHORIZED:
+            raise
+        raise NotOurs("This database has other staff than admin.json names, so no products were added.") from refused
 
 
 def _described(sku: str, name: str, category: str, cents: int, grams: int, on_hand: int) -> dict[str, Any]:
@@ -70,7 +78,5 @@ def _ask(client: httpx.Client, method: str, path: str, body: dict[str, Any] | No
     except httpx.HTTPError as error:
         raise Failure(f"The first products could not be added: {method} {path} got no answer ({error}).") from error
     if response.is_error:
-        raise Failure(
-            f"The first products could not be added: {method} {path} said {response.status_code} {response.text}."
-        )
+        raise _Refused(f"{method} {path} said {response.status_code} {response.text}", response.status_code)
     return response.json()

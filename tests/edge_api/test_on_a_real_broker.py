@@ -18,7 +18,6 @@ from broker.service import Http, Service
 from contracts.base import Message, Query
 from contracts.tokens import JWKS_PATH
 from edge_api.app import edge
-from edge_api.door import Door
 from edge_api.settings import Settings
 from tests.support.eventually import eventually
 from tests.support.servers import RealServers
@@ -68,7 +67,7 @@ def plug() -> Service:
 async def client_of(amqp: str, *, ready: bool = True) -> AsyncIterator[httpx.AsyncClient]:
     """A client of an edge that runs in this process."""
     app = edge(Settings(amqp_url=amqp))
-    async with alive(app), httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://edge") as client:
+    async with app.alive(), httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://edge") as client:
         if ready:
             await eventually(lambda: missing(client, "broker", "presence"))
         yield client
@@ -76,20 +75,6 @@ async def client_of(amqp: str, *, ready: bool = True) -> AsyncIterator[httpx.Asy
 
 async def missing(client: httpx.AsyncClient, *names: str) -> bool:
     return not {*names} & {*(await client.get("/readyz")).json()["missing"]}
-
-
-@asynccontextmanager
-async def alive(app: Door) -> AsyncIterator[None]:
-    """Play the server's part of the lifespan protocol."""
-    to_app: asyncio.Queue[Any] = asyncio.Queue()
-    from_app: asyncio.Queue[Any] = asyncio.Queue()
-    task = asyncio.create_task(app({"type": "lifespan"}, to_app.get, from_app.put))
-    await to_app.put({"type": "lifespan.startup"})
-    assert (await from_app.get())["type"] == "lifespan.startup.complete"
-    yield
-    await to_app.put({"type": "lifespan.shutdown"})
-    assert (await from_app.get())["type"] == "lifespan.shutdown.complete"
-    await task
 
 
 async def answers(client: httpx.AsyncClient, status: int) -> httpx.Response:

@@ -14,6 +14,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 
+from infra.launcher import postgresql
 from infra.launcher.leftovers import end_leftovers, leftovers
 from infra.launcher.packages import can_unpack_rabbitmq
 from infra.launcher.postgresql import find_database
@@ -40,20 +41,23 @@ for program, process in reversed(list(zip((*node.programs, database.program), pr
 
 @pytest.mark.servers
 @as_root
-async def test_root_gets_a_database_below_a_folder_that_only_root_may_enter(
+async def test_root_gets_a_database_although_only_root_may_enter_the_project(
     state: State, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("HEDGEROW_DATABASE_URL", raising=False)
-    state.folder.chmod(0o700)
+    monkeypatch.setattr(postgresql, "_can_enter", lambda *_: False)
+    outside = Path(tempfile.mkdtemp())
+    outside.chmod(0o755)
+    monkeypatch.setattr(postgresql, "_outside", lambda: outside)
     database = find_database(state)
     assert database.program is not None
     process = database.program.start()
     connection = await asyncpg.connect(database.url)
-    assert await connection.fetchval("SELECT current_setting('data_directory')") != ""
+    assert str(outside) in await connection.fetchval("SELECT current_setting('data_directory')")
     await connection.close()
     process.send_signal(database.program.end_with)
     assert process.wait(10) == 0
-    shutil.rmtree((state.folder / "postgresql").resolve())
+    shutil.rmtree(outside)
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """Programs that end, hang, or lose their launcher."""
 
-import asyncio
 import contextlib
 import os
 import signal
@@ -16,6 +15,7 @@ from infra.launcher.leftovers import end_leftovers, leftovers
 from infra.launcher.program import Program
 from infra.launcher.state import REPOSITORY, State
 from infra.launcher.supervisor import Supervisor
+from tests.support.eventually import eventually
 
 _LAUNCHER = """
 import asyncio
@@ -42,8 +42,11 @@ def stub(state: State, script: str, *, name: str = "stub", grace: float = 10) ->
     )
 
 
-async def nothing_is_left(state: State) -> bool:
-    return leftovers(state.folder) == []
+async def until(check: Callable[[], bool]) -> None:
+    async def ask() -> bool:
+        return check()
+
+    await eventually(ask)
 
 
 async def test_a_program_that_dies_is_started_again_and_that_is_said(state: State) -> None:
@@ -52,7 +55,7 @@ async def test_a_program_that_dies_is_started_again_and_that_is_said(state: Stat
     await supervisor.start(stub(state, "import time; time.sleep(600)"))
     first = supervisor.pids["stub"]
     os.kill(first, signal.SIGKILL)
-    await eventually(lambda: supervisor.pids.get("stub", first) != first)
+    await until(lambda: supervisor.pids.get("stub", first) != first)
     assert said == ["stub ended (SIGKILL); starting it again in 0.2 s."]
     await supervisor.stop()
     assert supervisor.pids == {}
@@ -62,7 +65,7 @@ async def test_the_pause_doubles_while_it_keeps_dying(state: State) -> None:
     said: list[str] = []
     supervisor = Supervisor(said.append)
     await supervisor.start(stub(state, "raise SystemExit('no such key')"))
-    await eventually(lambda: len(said) >= 3)
+    await until(lambda: len(said) >= 3)
     assert [line.split()[-2] for line in said[:3]] == ["0.2", "0.4", "0.8"]
     with pytest.raises(Failure, match="stub ends again and again: no such key"):
         supervisor.check()
@@ -77,7 +80,7 @@ async def test_what_does_not_end_in_time_is_killed(state: State) -> None:
     )
     program = stub(state, deaf, grace=0.2)
     await supervisor.start(program)
-    await eventually(lambda: "deaf" in program.log.read_text())
+    await until(lambda: "deaf" in program.log.read_text())
     await supervisor.stop()
     assert said == ["stub did not end within 0.2 s and is killed."]
     assert leftovers(state.folder) == []
@@ -86,9 +89,9 @@ async def test_what_does_not_end_in_time_is_killed(state: State) -> None:
 async def test_the_children_of_a_program_end_with_it(state: State) -> None:
     supervisor = Supervisor(print)
     await supervisor.start(stub(state, "import subprocess; subprocess.run(['sleep', '600'])"))
-    await eventually(lambda: len(leftovers(state.folder)) == 2)
+    await until(lambda: len(leftovers(state.folder)) == 2)
     await supervisor.stop()
-    await eventually(lambda: leftovers(state.folder) == [])
+    await until(lambda: leftovers(state.folder) == [])
 
 
 async def test_workers_end_before_the_servers_they_use(state: State) -> None:
@@ -98,7 +101,7 @@ async def test_workers_end_before_the_servers_they_use(state: State) -> None:
     server = Program(name="rabbitmq", command=worker.command, log=state.logs / "rabbitmq.log", state=state.folder)
     for program in (server, worker):
         await supervisor.start(program)
-    await eventually(lambda: all("up" in program.log.read_text() for program in (server, worker)))
+    await until(lambda: all("up" in program.log.read_text() for program in (server, worker)))
     await supervisor.stop()
     ended = {program.name: int(program.log.read_text().split()[-1]) for program in (server, worker)}
     assert ended["orders"] < ended["rabbitmq"]
@@ -108,7 +111,7 @@ async def test_a_killed_launcher_leaves_no_child(state: State) -> None:
     with start_launcher(state) as launcher:
         assert len(leftovers(state.folder)) == 2
         launcher.kill()
-    await eventually(lambda: leftovers(state.folder) == [])
+    await until(lambda: leftovers(state.folder) == [])
 
 
 async def test_what_was_left_behind_is_ended_and_nothing_else(

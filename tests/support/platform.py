@@ -1,0 +1,131 @@
+"""The whole platform for tests: started by the real launcher, with a state folder, a port, a virtual host and a database of
+its own, so that it never meets a platform that a developer runs in the same tree."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from infra.launcher.leftovers import end_leftovers
+from infra.launcher.program import Program
+from infra.launcher.provision import Servers
+from infra.launcher.services import Addresses, edge, worker
+from infra.launcher.state import REPOSITORY, State
+
+Done = subprocess.CompletedProcess[str]
+Process = subprocess.Popen[bytes]
+
+
+class Platform:
+    """One platform: its launcher, its processes by name, what they logged, and what the gateway did with the money."""
+
+    def __init__(self, folder: Path, servers: Servers) -> None:
+        self.state = State(folder)
+        self.servers = servers
+        self.port = free_port()
+        self.edge = f"http://127.0.0.1:{self.port}"
+        self._by_hand = 0
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What the launcher is told, and nothing that the developer's shell says about another platform."""
+        known = {name: value for name, value in os.environ.items() if not name.startswith("HEDGEROW_")}
+        return known | {
+            "HEDGEROW_STATE": str(self.state.folder),
+            "HEDGEROW_PORT": str(self.port),
+            "HEDGEROW_AMQP_URL": self.servers.amqp,
+            "HEDGEROW_RABBITMQ_MANAGEMENT_URL": self.servers.rabbitmq_management or "",
+            "HEDGEROW_DATABASE_URL": self.servers.database,
+        }
+
+    def launcher(self, *arguments: str) -> Done:
+        """Run one launcher command to its end."""
+        command = [sys.executable, "-m", "infra.launcher", *arguments]
+        return subprocess.run(
+            command, cwd=REPOSITORY, env=self.environment, capture_output=True, text=True, timeout=100
+        )
+
+    @property
+    def pids(self) -> dict[str, int]:
+        """The processes that the launcher keeps running, by name."""
+        return {name: int(pid) for name, pid in self.state.read("runtime.json")["processes"].items()}
+
+    def kill(self, name: str) -> int:
+        """End a process without a warning; returns the pid it had."""
+        pid = self.pids[name]
+        os.kill(pid, signal.SIGKILL)
+        return pid
+
+    def start_instance(self, service: str) -> Process:
+        """One more instance of a business service, with the credentials that the launcher gave to the service."""
+        addresses = Addresses(self.edge, f"http://127.0.0.1:{self.state.read('ports.json')['gateway']}")
+        return self._start(worker(self.state, self.servers, addresses, service))
+
+    def start_edge(self) -> tuple[Process, str]:
+        """One more edge, and its address."""
+        port = free_port()
+        return self._start(edge(self.state, self.servers, port)), f"http://127.0.0.1:{port}"
+
+    def ledger(self) -> list[dict[str, Any]]:
+        """What happened to the money, oldest first: kind, amount, currency and reference (the order's id)."""
+        port, key = self.state.read("ports.json")["gateway"], self.state.secret("gateway.key")
+        url, headers = f"http://127.0.0.1:{port}/v1/ledger", {"Authorization": f"Bearer {key}"}
+        answer = httpx.get(url, headers=headers, timeout=10, trust_env=False)
+        return list(answer.raise_for_status().json()["data"])
+
+    def log(self, name: str) -> list[dict[str, Any]]:
+        """What a process, its killed predecessors included, wrote: a line that is no JSON is `{"event": line}`."""
+        lines = (self.state.logs / f"{name}.log").read_text(errors="replace").splitlines()
+        return [_entry(line) for line in lines if line]
+
+    def logs(self) -> dict[str, list[dict[str, Any]]]:
+        """The logs of all processes, by name."""
+        return {path.stem: self.log(path.stem) for path in self.state.logs.glob("*.log") if path.stem != "launcher"}
+
+    def _start(self, program: Program) -> Process:
+        self._by_hand += 1
+        name = f"{program.name}-by-hand-{self._by_hand}"
+        return replace(program, name=name, log=self.state.logs / f"{name}.log").start()
+
+
+@contextmanager
+def running_platform(folder: Path, servers: Servers, *arguments: str) -> Iterator[Platform]:
+    """A platform that is ready, started by `up` with these arguments; nothing of it is left after the block."""
+    platform = Platform(folder, servers)
+    try:
+        up = platform.launcher("up", "--detach", *arguments)
+        assert up.returncode == 0, f"the platform did not start: {up.stdout}{up.stderr}"
+        yield platform
+    finally:
+        platform.launcher("down")
+        end_leftovers(platform.state.folder)
+
+
+def end(process: Process, how: signal.Signals = signal.SIGTERM, *, within: float = 20) -> int:
+    """Signal a process that was started by hand and wait for its exit code."""
+    if process.poll() is None:
+        process.send_signal(how)
+    return process.wait(within)
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return int(free.getsockname()[1])
+
+
+def _entry(line: str) -> dict[str, Any]:
+    try:
+        entry = json.loads(line)
+    except ValueError:
+        return {"event": line}
+    return entry if isinstance(entry, dict) else {"event": line}
