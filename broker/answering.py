@@ -1,7 +1,7 @@
 """From a request to its answer: who may ask, what is asked, has it been answered, answer it.
 
-Promise: whatever a handler does, the caller gets a reply or a refusal; a handler that raises is a defect (500, logged with its
-stack) unless something it needs is away for a moment (503); nothing is worked on past its deadline.
+Promise: whatever a handler does, the caller gets a reply or a refusal; a handler that raises is a defect (500, logged
+with its stack) unless something it needs is away for a moment (503); nothing is worked on past its deadline.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from broker.injection import pick
 from broker.lane import Answer, Ask, LaneError, Request, Requester, refuse
 from broker.outbox import Origin
 from broker.reading import read
-from broker.service import Answerer, Service
+from broker.service import Answerer, First, Service
 from broker.telemetry import REQUEST_SECONDS, REQUESTS, log
 from broker.transaction import Database, Transaction, was_broken_off
 from contracts.base import (
@@ -52,14 +52,14 @@ class Answering:
 
     async def _safely(self, answerer: Answerer, request: Request) -> bytes | Refusal:
         try:
-            async with asyncio.timeout(request.seconds_left):
+            async with asyncio.timeout(request.seconds_left) as deadline:
                 return await self._answer(answerer, request)
-        except TimeoutError:
-            return deadline_passed()
         except (LaneError, BrokerAwayError) as error:
             log.warning("another service did not answer", topic=request.topic, error=repr(error))
             return temporarily_unavailable()
         except Exception as error:
+            if isinstance(error, TimeoutError) and deadline.expired():
+                return deadline_passed()
             if was_broken_off(error):
                 log.warning("the database is away", topic=request.topic, error=repr(error))
                 return temporarily_unavailable()
@@ -80,7 +80,7 @@ class Answering:
     async def _query(self, answerer: Answerer, asked: Operation[Any], request: Request) -> bytes | Refusal:
         given = self._given(request)
         if answerer.first is not None:
-            refusal = await self._go_first(answerer, asked, given)
+            refusal = await self._go_first(answerer.first, asked, given)
             if refusal is not None:
                 return refusal
         if Transaction not in answerer.wants.values() or self._database is None:
@@ -96,7 +96,7 @@ class Answering:
         given = self._given(request)
         if answerer.first is not None:
             before = await self._given_before(database, identity) if request.idempotency_key is not None else None
-            refusal = before if before is not None else await self._go_first(answerer, asked, given)
+            refusal = before if before is not None else await self._go_first(answerer.first, asked, given)
             if refusal is not None:
                 return refusal
 
@@ -109,7 +109,8 @@ class Answering:
             reply = await answerer.handler(asked, **pick(answerer.wants, {**given, Transaction: transaction}))
             result = _dump(answerer, reply)
             if isinstance(result, Refusal):
-                transaction.abandon()
+                if not transaction.kept:
+                    transaction.abandon()
             elif identity is not None:
                 await answers.keep(transaction.session, identity, result)
             return result
@@ -124,13 +125,12 @@ class Answering:
             return await answers.given_before(transaction.session, identity)
 
     @staticmethod
-    async def _go_first(answerer: Answerer, asked: Operation[Any], given: dict[Any, Any]) -> Refusal | None:
+    async def _go_first(first: First, asked: Operation[Any], given: dict[Any, Any]) -> Refusal | None:
         """Run what comes before the transaction; its result joins what is given."""
-        assert answerer.first is not None
-        result = await answerer.first.handler(asked, **pick(answerer.first.wants, given))
+        result = await first.handler(asked, **pick(first.wants, given))
         if isinstance(result, Refusal):
             return result
-        given[answerer.first.gives] = result
+        given[first.gives] = result
         return None
 
     def _given(self, request: Request) -> dict[Any, Any]:

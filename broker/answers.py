@@ -1,8 +1,8 @@
 """Writes that are asked twice have one effect and one answer.
 
-Promise: the answer is kept in the transaction of its effect, under a hash of the caller and the key (the idempotency key, or else the
-request's id, which is the same when a dead worker's request is handed to another). The request itself is not kept, only an
-HMAC of it under a key that is not kept either. Refusals had no effect and are not kept.
+Promise: the answer is kept in the transaction of its effect, under a hash of the caller and the key (the idempotency
+key, or else the request's id, which is the same when a dead worker's request is handed to another). The request itself
+is not kept, only an HMAC of it under a key that is not kept either. Refusals had no effect and are not kept.
 """
 
 import hashlib
@@ -32,7 +32,8 @@ class Identity:
     def of(cls, request: Request) -> "Identity":
         """By the caller's idempotency key if there is one, else by the request's id."""
         named = request.idempotency_key is not None
-        secret = f"{request.caller.id} key {request.idempotency_key}" if named else f"id {request.request_id}"
+        key = f"key {request.idempotency_key}" if named else f"id {request.request_id}"
+        secret = f"{request.caller.id} {key}"
         said = b"\0".join([request.topic.encode(), request.body, repr(sorted(request.params.items())).encode()])
         return cls(
             key=hashlib.sha256(secret.encode()).digest(),

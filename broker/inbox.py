@@ -50,11 +50,7 @@ async def join(session: AsyncSession, topics: set[str]) -> Joined:
 def predecessor(message: Incoming, joined: Joined) -> int:
     """The sequence that must have been applied before; 0 if there is none that this service hears."""
     return max(
-        (
-            sequence
-            for topic, (sequence, at) in message.predecessors.items()
-            if _joined_by(at, topic, joined)
-        ),
+        (sequence for topic, (sequence, at) in message.predecessors.items() if _joined_by(at, topic, joined)),
         default=0,
     )
 

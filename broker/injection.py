@@ -41,7 +41,8 @@ def check(handler: Handler, wanted: Mapping[str, Any], available: Iterable[Any])
     for name, kind in wanted.items():
         if kind not in have:
             raise TypeError(
-                f"{handler.__qualname__}: nothing of type {kind} can be given for {name}; give it with service.provide(...)"
+                f"{handler.__qualname__}: nothing of type {kind} can be given for {name};"
+                " give it with service.provide(...)"
             )
 
 

@@ -41,10 +41,8 @@ def partition_of(aggregate: str) -> int:
 
 async def record(session: AsyncSession, service: str, messages: Sequence[Said], origin: Origin) -> set[int]:
     """Write the messages to the outbox, in order; returns the partitions that got any."""
-    now = datetime.now(UTC)
-    now = now.replace(microsecond=now.microsecond // 1000 * 1000)  # as exact as the headers
-    numbered = await _number(session, [message for message in messages if isinstance(message, Event)], now)
-    rows = [_row(service, message, origin, now, numbered.get(id(message), {})) for message in messages]
+    numbered = await _number(session, [message for message in messages if isinstance(message, Event)])
+    rows = [_row(service, message, origin, numbered.get(id(message), {})) for message in messages]
     if rows:
         await session.execute(insert(OutboxRow), rows)
     return {row["partition"] for row in rows}
@@ -64,16 +62,18 @@ async def send_home(session: AsyncSession, queue: str, aggregate: str, headers: 
     return partition_of(aggregate)
 
 
-async def _number(session: AsyncSession, events: Sequence[Event], now: datetime) -> dict[int, dict[str, Any]]:
+async def _number(session: AsyncSession, events: Sequence[Event]) -> dict[int, dict[str, Any]]:
     """The sequence headers of each event, by the event's identity."""
     headers: dict[int, dict[str, Any]] = {}
     # Sorted, because two transactions that lock the same aggregates in different order would wait for each other.
     for aggregate in sorted({event.aggregate for event in events}):
         sequence, topics = await _lock(session, aggregate)
+        now = _now()
         for event in events:
             if event.aggregate == aggregate:
                 sequence += 1
-                headers[id(event)] = {"sequence": sequence, "predecessors": json.dumps(topics)}
+                order = {"sequence": sequence, "predecessors": json.dumps(topics)}
+                headers[id(event)] = {**order, "cloudEvents_time": _text(now)}
                 topics = {**topics, event.topic: [sequence, round(now.timestamp() * 1000)]}
         await session.execute(
             update(SequenceRow).where(_aggregate == aggregate).values(sequence=sequence, topics=topics)
@@ -95,14 +95,24 @@ async def _lock(session: AsyncSession, aggregate: str) -> tuple[int, dict[str, l
     return row.sequence, row.topics
 
 
-def envelope(service: str, message: Said, origin: Origin, now: datetime | None = None) -> dict[str, Any]:
+def _now() -> datetime:
+    """The time as exactly as the headers tell it: who joins now must see an event on one side of now only."""
+    now = datetime.now(UTC)
+    return now.replace(microsecond=now.microsecond // 1000 * 1000)
+
+
+def _text(moment: datetime) -> str:
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def envelope(service: str, message: Said, origin: Origin) -> dict[str, Any]:
     """The headers of a message: CloudEvents 1.0 (its AMQP binding's names) and what it belongs to."""
     headers = {
         "cloudEvents_id": str(new_id()),
         "cloudEvents_specversion": "1.0",
         "cloudEvents_type": message.topic,
         "cloudEvents_source": f"/{service}",
-        "cloudEvents_time": (now or datetime.now(UTC)).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "cloudEvents_time": _text(_now()),
         "cloudEvents_subject": message.aggregate,
         "correlation-id": origin.correlation_id,
         "causation-id": origin.causation_id,
@@ -111,12 +121,12 @@ def envelope(service: str, message: Said, origin: Origin, now: datetime | None =
     return {name: value for name, value in headers.items() if value is not None}
 
 
-def _row(service: str, message: Said, origin: Origin, now: datetime, order: dict[str, Any]) -> dict[str, Any]:
+def _row(service: str, message: Said, origin: Origin, order: dict[str, Any]) -> dict[str, Any]:
     return {
         "partition": partition_of(message.aggregate),
         "aggregate": message.aggregate,
         "exchange": topology.EVENTS if isinstance(message, Event) else topology.COMMANDS,
         "topic": message.topic,
-        "headers": {**envelope(service, message, origin, now), **order},
+        "headers": {**envelope(service, message, origin), **order},
         "body": message.model_dump_json().encode(),
     }

@@ -2,8 +2,8 @@
 
 Promise: a `Herald` says hello at every connect and whenever the roll is called, beats every two seconds and says bye; a
 `Watcher` keeps a `Registry` true: it knows every instance within the time of one roll call after it connects, knows the
-services that are away from the stream of accepted manifests, and asks the broker who consumes as soon as a beat is missed.
-Messages without a broker-validated user id are ignored.
+services that are away from the stream of accepted manifests, and asks the broker who consumes as soon as a beat is
+missed. Messages without a broker-validated user id are ignored.
 """
 
 import asyncio
@@ -143,10 +143,12 @@ class Watcher:
 
     async def _consumers(self, service: str) -> int | None:
         """None where the broker can't be asked right now: that says nothing about the service."""
-        assert self._link.connection is not None
+        connection = self._link.connection
+        if connection is None:
+            return None
         try:
-            async with self._link.connection.channel() as channel:
-                queue = await channel.declare_queue(topology.requests_queue(service), passive=True, timeout=2)
+            async with asyncio.timeout(2), connection.channel() as channel:
+                queue = await channel.declare_queue(topology.requests_queue(service), passive=True)
                 return queue.declaration_result.consumer_count or 0
         except aio_pika.exceptions.ChannelNotFoundEntity:
             return 0

@@ -1,8 +1,8 @@
 """Publishing with a promise: a message counts as sent only when the broker confirmed it.
 
-    PublishRefusedError   the broker returned it (nobody is bound) or did not take it
-    BrokerAwayError       nobody knows whether it arrived
-    └── ChannelLostError  because the broker closed the channel over this message, or over another one under way
+PublishRefusedError   the broker returned it (nobody is bound) or did not take it
+BrokerAwayError       nobody knows whether it arrived
+└── ChannelLostError  because the broker closed the channel over this message, or over another one under way
 """
 
 import asyncio

@@ -1,8 +1,9 @@
 """Who is there, and who may claim what.
 
-Promise: pure bookkeeping, fed with presence messages and a clock. A service speaks only for itself (the broker vouches for
-the login), declares operations only under its own name, and never gets a path that another service holds; whatever is
-refused is listed in `refused`. A service that is away stays known.
+Promise: pure bookkeeping, fed with presence messages and a clock. A service speaks only for itself (the broker vouches
+for the login), declares operations only under its own name, and never gets a path that another service holds; whatever
+is refused is listed in `refused`. The newest manifest counts, in whatever order they come. A service that is away stays
+known.
 """
 
 import math
@@ -131,8 +132,8 @@ class Registry:
         ]
 
     def nobody_consumes(self, service: str, *, since: float = math.inf) -> None:
-        """The broker says that nobody consumes the service's requests: those of its instances that have not been heard of
-        `since` are gone."""
+        """The broker says that nobody consumes the service's requests: those of its instances that have not been heard
+        of `since` are gone."""
         self._forget(self.services[service], since)
 
     def forget_the_lost(self, *, now: float) -> None:

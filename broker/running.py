@@ -10,6 +10,7 @@ import contextlib
 import os
 import signal
 import sys
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass
 from functools import partial
@@ -21,7 +22,7 @@ from broker import answers, inbox
 from broker.answering import Answering
 from broker.connection import BrokerAwayError, Link
 from broker.injection import pick
-from broker.lane import Ask
+from broker.lane import DEFAULT_SECONDS, Ask
 from broker.lane.aiopika import AioPikaRequester, AioPikaResponder
 from broker.liveness import Liveness
 from broker.migrate import migrate
@@ -84,7 +85,7 @@ async def running(service: Service, *, amqp_url: str, database_url: str | None) 
         await consuming.start()
         await consuming.wait_up(within=BROKER_PATIENCE)
         await subscriptions.start()
-        tasks = [asyncio.create_task(chore()) for chore in chores]
+        tasks = [asyncio.create_task(_must_not_end(chore, liveness.stuck)) for chore in chores]
         log.info("serving", instance=str(herald.instance), version=service.version)
         yield Running(requester, database, liveness.stuck)
     finally:
@@ -132,6 +133,15 @@ async def _serve(service: Service, amqp_url: str, database_url: str | None) -> i
     return 0
 
 
+async def _must_not_end(chore: Callable[[], Coroutine[Any, Any, None]], stuck: asyncio.Event) -> None:
+    """An instance does not go on without its relay or its heartbeat: it ends itself when one fails."""
+    try:
+        await chore()
+    except Exception:
+        log.exception("a chore of this instance failed")
+        stuck.set()
+
+
 async def _database(service: Service, url: str | None) -> Database | None:
     if url is None:
         if service.migrations is not None:
@@ -144,9 +154,8 @@ async def _database(service: Service, url: str | None) -> Database | None:
 
 
 async def _at_start(service: Service, database: Database | None, requester: AioPikaRequester) -> None:
-    loop = asyncio.get_running_loop()
     for handler, wants in service.starters:
-        given: dict[Any, Any] = {**service.provided, Ask: Ask(requester, loop.time() + 5)}
+        given: dict[Any, Any] = {**service.provided, Ask: Ask(requester, time.time() + DEFAULT_SECONDS)}
 
         async def work(
             transaction: Transaction | None,

@@ -1,11 +1,11 @@
 """A service, as its author writes it.
 
-Promise: a `Service` is a declaration: what it answers, hears, does and says, with plain typed handlers. Transaction, inbox, outbox,
-retries, presence and drain are implied. Mistakes in the declaration (another service's operation, a parameter that nobody
-can give) are found when it is put together, in one sentence.
+Promise: a `Service` is a declaration: what it answers, hears, does and says, with plain typed handlers. Transaction,
+inbox, outbox, retries, presence and drain are implied. Mistakes in the declaration (another service's operation, a
+second handler for one message, a parameter that nobody can give) are found when it is put together, in one sentence.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version as installed_version
 from types import UnionType
@@ -25,13 +25,11 @@ Function = TypeVar("Function", bound=Callable[..., Awaitable[Any]])
 _METHODS_WITHOUT_BODY = ("GET", "DELETE")
 
 
-def Http(
-    method: str, path: str, *, status: int = 200, who: Who = "user", query: tuple[str, ...] = ()
-) -> Route:
+def Http(method: str, path: str, *, status: int = 200, who: Who = "user", query: tuple[str, ...] = ()) -> Route:
     """How an operation is reached over HTTP. Only `who="anyone"` needs no access token.
 
-    Fields named in the path come from the path, those in `query` (for GET and DELETE: all others) from the query string,
-    the rest from the JSON body.
+    Fields named in the path come from the path, those in `query` (for GET and DELETE: all others) from the query
+    string, the rest from the JSON body.
     """
     return Route.model_validate({"method": method, "path": path, "status": status, "who": who, "query": query})
 
@@ -79,7 +77,8 @@ class First:
 class Service:
     """The declaration of a service. Its name is the first part of its topics, its login and its schema.
 
-    `says` lists the events and commands that it may emit and send; `migrations` names the package with its Alembic `versions`.
+    `says` lists the events and commands that it may emit and send; `migrations` names the package with its Alembic
+    `versions`.
     """
 
     name: str
@@ -96,8 +95,9 @@ class Service:
     def answers(
         self, operation: type[Operation[Any]], *, http: Route | None = None, first: Handler | None = None
     ) -> Callable[[Function], Function]:
-        """Answer an operation: the handler returns its reply or a Refusal. Raises ValueError for another's operation."""
+        """Answer an operation: the handler returns its reply or a Refusal. Raises ValueError for another's."""
         self._must_own(operation.topic)
+        _only_once(operation, self.answerers)
 
         def register(handler: Function) -> Function:
             route = None if http is None else _complete(http, operation)
@@ -163,6 +163,8 @@ class Service:
     def _listen(
         self, message: type[Said], exchange: str, ordered: bool, first: Handler | None
     ) -> Callable[[Function], Function]:
+        _only_once(message, self.listeners)
+
         def register(handler: Function) -> Function:
             queue = work_queue(self.name, message.topic)
             self.listeners[message.topic] = Listener(
@@ -177,6 +179,11 @@ class Service:
             raise ValueError(
                 f"{topic} belongs to another service: {self.name} can only answer and do what is called {self.name}.…"
             )
+
+
+def _only_once(message: type[Operation[Any]] | type[Said], handled: Mapping[str, object]) -> None:
+    if message.topic in handled:
+        raise ValueError(f"{message.__name__} has a handler already")
 
 
 def _first(handler: Handler | None) -> First | None:

@@ -107,7 +107,7 @@ class Subscriptions:
 
         self._liveness.watch(listener.queue)
         self._broker.subscriber(
-            # Declared by us already; passive, so that a deleted queue is an error rather than a queue without a binding.
+            # Declared by us already; passive, so that a deleted queue is an error, not a queue without a binding.
             RabbitQueue(listener.queue, durable=True, declare=False),
             RabbitExchange(),
             # One at a time needs no more; and what is not prefetched is not delivered again when the process dies.

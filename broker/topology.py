@@ -81,7 +81,7 @@ async def declare_exchanges(channel: AbstractChannel) -> None:
         await channel.declare_exchange(name, ExchangeType.TOPIC, durable=True)
     await channel.declare_exchange(REPLIES, ExchangeType.DIRECT, durable=True)
     for tier, seconds in TIERS.items():
-        arguments = {"x-message-ttl": seconds * 1000, "x-dead-letter-exchange": RETURNS, **_CERTAIN_DEAD_LETTERING}
+        arguments = {"x-message-ttl": int(seconds * 1000), "x-dead-letter-exchange": RETURNS, **_CERTAIN_DEAD_LETTERING}
         await _declare(channel, tier_queue(tier), "quorum", RETRIES, [f"{tier}.#"], arguments)
     await _declare(channel, DEAD_LETTERS, "quorum", DEAD_LETTERS, ["#"])
     await _declare(channel, EVENT_HISTORY, "stream", EVENTS, ["#"], {"x-max-length-bytes": 2_000_000_000})

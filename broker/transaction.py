@@ -36,6 +36,7 @@ class Transaction:
         self.said: list[Said] = []
         self.woken: set[int] = set()
         self.abandoned = False
+        self.kept = False
         self._says = says
         self._read_only = read_only
 
@@ -55,6 +56,10 @@ class Transaction:
             if message.topic not in self._says:
                 raise TypeError(f"{type(message).__name__} must be listed in the service's `says`")
         self.said.extend(messages)
+
+    def keep(self) -> None:
+        """Let what was written become true although the answer will be a refusal."""
+        self.kept = True
 
     def abandon(self) -> None:
         """Let nothing of this transaction become true."""

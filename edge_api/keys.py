@@ -25,6 +25,7 @@ from edge_api.routing import Routes, Target
 REFRESH_EVERY = 300.0
 NOT_MORE_OFTEN_THAN = 1.0
 ASK_WITHIN = 2.0
+WARN_AFTER_FAILURES = 5
 
 
 class KeysUnavailableError(Exception):
@@ -60,7 +61,7 @@ class KeyRing:
                 failures = 0
             except KeysUnavailableError as error:
                 failures += 1
-                if failures == 1:
+                if failures == WARN_AFTER_FAILURES:
                     log.warning("the keys of the tokens can't be had, trying on", error=str(error))
             await asyncio.sleep(NOT_MORE_OFTEN_THAN if failures else REFRESH_EVERY)
 

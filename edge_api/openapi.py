@@ -19,7 +19,18 @@ from contracts.base import (
     unauthenticated,
 )
 from contracts.presence import Who
-from edge_api.problems import body_too_large, unsupported_media_type
+from edge_api.problems import (
+    bad_answer,
+    bad_idempotency_key,
+    body_too_large,
+    body_too_slow,
+    broker_away,
+    internal_error,
+    keys_unavailable,
+    malformed_url,
+    overloaded,
+    unsupported_media_type,
+)
 from edge_api.routing import Target
 from edge_api.schemas import Components, Schema
 
@@ -156,11 +167,12 @@ def _problem_response(status: int) -> dict[str, Any]:
 
 
 def _usual_refusals(target: Target) -> list[RefusalKind]:
-    kinds = [unauthenticated, invalid_request, nobody_there, deadline_passed]
+    kinds = [malformed_url, unauthenticated, invalid_request, internal_error, bad_answer]
+    kinds += [nobody_there, broker_away, overloaded, keys_unavailable, deadline_passed]
     if target.route.who == "staff":
         kinds.append(forbidden)
     if target.route.method not in ("GET", "DELETE"):
-        kinds += [malformed_json, body_too_large, unsupported_media_type]
+        kinds += [malformed_json, body_too_slow, body_too_large, unsupported_media_type]
     if target.offer.kind == "write":
-        kinds += [key_in_progress, key_reused]
+        kinds += [bad_idempotency_key, key_in_progress, key_reused]
     return kinds

@@ -109,7 +109,7 @@ def _outside() -> Path:
 
 
 def _copied(package: Path) -> Path:
-    """The binaries and the libraries that the wheel keeps beside its package, outside; copied once a version of the wheel."""
+    """The binaries, and the libraries that the wheel keeps beside its package, copied to the outside once."""
     mark = f"{package} {package.stat().st_mtime_ns}"
     place = _outside() / f"postgresql-{sha256(mark.encode()).hexdigest()[:12]}"
     if not place.exists():

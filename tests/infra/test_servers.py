@@ -11,13 +11,13 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-import asyncpg
 import pytest
 
 from infra.launcher import postgresql
 from infra.launcher.leftovers import end_leftovers, leftovers
 from infra.launcher.packages import can_unpack_rabbitmq
 from infra.launcher.postgresql import find_database
+from infra.launcher.schemas import make_database
 from infra.launcher.state import REPOSITORY, State
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
@@ -27,6 +27,7 @@ from pathlib import Path
 from infra.launcher.packages import unpack_rabbitmq
 from infra.launcher.postgresql import find_database
 from infra.launcher.rabbitmq import unpacked_node
+from infra.launcher.schemas import make_database
 from infra.launcher.state import State
 
 state = State(Path(sys.argv[1]))
@@ -41,22 +42,21 @@ for program, process in reversed(list(zip((*node.programs, database.program), pr
 
 @pytest.mark.servers
 @as_root
-async def test_root_gets_a_database_although_only_root_may_enter_the_project(
+def test_root_gets_a_database_although_only_root_may_enter_the_project(
     state: State, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delenv("HEDGEROW_DATABASE_URL", raising=False)
-    monkeypatch.setattr(postgresql, "_can_enter", lambda *_: False)
     outside = Path(tempfile.mkdtemp())
     outside.chmod(0o755)
+    monkeypatch.delenv("HEDGEROW_DATABASE_URL", raising=False)
+    monkeypatch.setattr(postgresql, "_can_enter", lambda *_: False)
     monkeypatch.setattr(postgresql, "_outside", lambda: outside)
     database = find_database(state)
     assert database.program is not None
     process = database.program.start()
-    connection = await asyncpg.connect(database.url)
-    assert str(outside) in await connection.fetchval("SELECT current_setting('data_directory')")
-    await connection.close()
+    assert make_database(database.url, "shop").endswith("/shop")
     process.send_signal(database.program.end_with)
     assert process.wait(10) == 0
+    assert (state.folder / "postgresql").resolve().parent == outside
     shutil.rmtree(outside)
 
 

@@ -87,7 +87,7 @@ async def refresh_session(ask: RefreshSession, tx: Transaction, signer: Signer) 
             return bad_refresh_token()
         case Verdict.END_FAMILY:
             await store.end_session(tx.session, session.id, now)
-            await tx.session.commit()  # a refusal rolls back, but this must outlive it
+            tx.keep()
             return bad_refresh_token()
         case Verdict.ROTATE:
             await store.rotate(tx.session, token, successor, now)

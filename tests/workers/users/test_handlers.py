@@ -78,8 +78,9 @@ async def age(users: Harness, tokens: Tokens, by: timedelta) -> None:
     """Let so much time have passed for a refresh token."""
     this = col(RefreshTokenRow.sha256) == fingerprint(tokens.refresh_token)
     older = {"expires_at": RefreshTokenRow.expires_at - by, "spent_at": col(RefreshTokenRow.spent_at) - by}
-    async with users.session() as db, db.begin():
+    async with users.session() as db:
         await db.execute(update(RefreshTokenRow).where(this).values(older))
+        await db.commit()
 
 
 async def count(users: Harness, table: type[RefreshTokenRow] | type[SessionRow] | type[UserRow]) -> int:

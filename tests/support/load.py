@@ -1,0 +1,78 @@
+"""Many buyers at once, who meet failures as good clients do: they ask again with the same idempotency key."""
+
+import asyncio
+import secrets
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+
+from tests.support.customer import SETTLED
+
+PATIENCE = 45.0
+
+
+@dataclass
+class Wish:
+    """What somebody wants to buy, and under which key; every answer that accepted it is kept."""
+
+    sku: str
+    quantity: int
+    card: str
+    key: str = field(default_factory=lambda: secrets.token_hex(16))
+    accepted: list[dict[str, Any]] = field(default_factory=list)
+    order: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def body(self) -> dict[str, Any]:
+        """The request."""
+        return {"items": [{"sku": self.sku, "quantity": self.quantity}], "payment_method": self.card}
+
+
+async def insistently(
+    http: httpx.AsyncClient, method: str, path: str, *, body: Any = None, key: str | None = None
+) -> httpx.Response:
+    """The answer, asked for again as long as it is a passing failure (5xx, a lost connection, a key still in progress)."""
+    headers = {"Idempotency-Key": key} if key else {}
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + PATIENCE
+    while True:
+        try:
+            answer = await http.request(method, path, json=body, headers=headers)
+            if answer.status_code < 500 and not (answer.status_code == 409 and "in-progress" in answer.text):
+                return answer
+            failure = f"{answer.status_code} {answer.text}"
+        except httpx.TransportError as error:
+            failure = repr(error)
+        assert loop.time() < deadline, f"{method} {path} failed for {PATIENCE:g} s, lastly with {failure}"
+        await asyncio.sleep(0.05)
+
+
+async def buy(http: httpx.AsyncClient, wish: Wish) -> None:
+    """Place the order and wait until it has settled."""
+    answer = await insistently(http, "POST", "/orders", body=wish.body, key=wish.key)
+    assert answer.status_code == 201, answer.text
+    wish.accepted.append(answer.json())
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + PATIENCE
+    while True:
+        wish.order = (await insistently(http, "GET", f"/orders/{answer.json()['id']}")).json()
+        if wish.order["status"] in SETTLED:
+            return
+        assert loop.time() < deadline, f"order {wish.order['number']} is still {wish.order['status']}: {wish.order}"
+        await asyncio.sleep(0.1)
+
+
+async def buy_all(http: httpx.AsyncClient, wishes: Iterable[Wish], *, at_once: int, done: Callable[[], None]) -> None:
+    """Fulfil the wishes, so many at a time; `done` is called after each."""
+    waiting = iter(wishes)
+
+    async def buyer() -> None:
+        for wish in waiting:
+            await buy(http, wish)
+            done()
+
+    async with asyncio.TaskGroup() as buyers:
+        for _ in range(at_once):
+            buyers.create_task(buyer())
