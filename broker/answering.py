@@ -14,7 +14,7 @@ from broker.injection import pick
 from broker.lane import Answer, Ask, LaneError, Request, Requester, refuse
 from broker.outbox import Origin
 from broker.reading import read
-from broker.service import Answerer, First, Service
+from broker.service import Answerer, Service, Stage
 from broker.telemetry import REQUEST_SECONDS, REQUESTS, log
 from broker.transaction import Database, Transaction, was_broken_off
 from contracts.base import (
@@ -115,7 +115,11 @@ class Answering:
                 await answers.keep(transaction.session, identity, result)
             return result
 
-        return await database.transact(Origin(request.request_id, None, request.traceparent), effect)
+        result = await database.transact(Origin(request.request_id, None, request.traceparent), effect)
+        if answerer.then is None or isinstance(result, Refusal):
+            return result
+        given |= {Database: database, answerer.then.gives: answerer.reply.validate_json(result)}
+        return _dump(answerer, await answerer.then.handler(asked, **pick(answerer.then.wants, given)))
 
     @staticmethod
     async def _given_before(database: Database, identity: answers.Identity | None) -> bytes | Refusal | None:
@@ -125,7 +129,7 @@ class Answering:
             return await answers.given_before(transaction.session, identity)
 
     @staticmethod
-    async def _go_first(first: First, asked: Operation[Any], given: dict[Any, Any]) -> Refusal | None:
+    async def _go_first(first: Stage, asked: Operation[Any], given: dict[Any, Any]) -> Refusal | None:
         """Run what comes before the transaction; its result joins what is given."""
         result = await first.handler(asked, **pick(first.wants, given))
         if isinstance(result, Refusal):

@@ -26,6 +26,8 @@ SHARE_EVERY = 2.0
 BATCH = 200
 _MEMBERS = 1000
 """The advisory lock that every relay of a service shares: how many hold it is how many there are."""
+_ROWS, _SHARE = "rows", "share"
+"""What relays tell each other: there are rows for somebody, there are partitions (or relays) to share."""
 
 _WAITING = """
 SELECT id, partition, aggregate, exchange, topic, headers, body FROM outbox o
@@ -62,6 +64,7 @@ class Relay:
         self._wake = asyncio.Event()
         self._tell_others = False
         self._one_by_one = False
+        self._share_at = 0.0
 
     def wake(self, partitions: set[int]) -> None:
         """Rows of these partitions were committed."""
@@ -87,28 +90,41 @@ class Relay:
         connection = await asyncpg.connect(self._url, timeout=5, command_timeout=30)
         try:
             await connection.set_type_codec("jsonb", schema="pg_catalog", encoder=json.dumps, decoder=json.loads)
-            await connection.add_listener(self._channel, lambda *_: self._wake.set())
+            await connection.add_listener(self._channel, self._notified)
             await connection.execute(f"SELECT pg_advisory_lock_shared({_signed(self._lock_class)}, {_MEMBERS})")
-            shared_at = -SHARE_EVERY
+            await self._tell(connection, _SHARE)
             while True:
-                now = asyncio.get_running_loop().time()
-                if now - shared_at >= SHARE_EVERY:
+                if asyncio.get_running_loop().time() >= self._share_at:
                     await self._share(connection)
-                    shared_at = now
+                    self._share_at = asyncio.get_running_loop().time() + SHARE_EVERY
                 if not await self._flush(connection) and not self._one_by_one:
                     await self._rest(connection)
         finally:
             self._held.clear()
             with contextlib.suppress(Exception):
+                await connection.execute("SELECT pg_advisory_unlock_all()")
+                await self._tell(connection, _SHARE)
+            with contextlib.suppress(Exception):
                 await connection.close(timeout=2)
+
+    def _notified(self, _: object, __: int, ___: str, payload: object) -> None:
+        if payload == _SHARE:
+            self._share_at = 0.0
+        self._wake.set()
+
+    async def _tell(self, connection: asyncpg.Connection, what: str) -> None:
+        await connection.execute("SELECT pg_notify($1, $2)", self._channel, what)
 
     async def _share(self, connection: asyncpg.Connection) -> None:
         """Hold no more than our share of the partitions, and take free ones up to it."""
         members = await connection.fetchval(_MEMBER_COUNT, self._lock_class, _MEMBERS)
         share = -(-PARTITIONS // max(1, members))
-        for partition in sorted(self._held, reverse=True)[: max(0, len(self._held) - share)]:
-            await connection.execute(f"SELECT pg_advisory_unlock({_signed(self._lock_class)}, {partition})")
+        spare = sorted(self._held, reverse=True)[: max(0, len(self._held) - share)]
+        for partition in spare:
             self._held.discard(partition)
+            await connection.execute(f"SELECT pg_advisory_unlock({_signed(self._lock_class)}, {partition})")
+        if spare:
+            await self._tell(connection, _SHARE)
         for partition in range(PARTITIONS):
             if len(self._held) < share and partition not in self._held:
                 lock = f"SELECT pg_try_advisory_lock({_signed(self._lock_class)}, {partition})"
@@ -169,7 +185,7 @@ class Relay:
     async def _rest(self, connection: asyncpg.Connection) -> None:
         if self._tell_others:
             self._tell_others = False
-            await connection.execute("SELECT pg_notify($1, '')", self._channel)
+            await self._tell(connection, _ROWS)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._wake.wait(), POLL)
         self._wake.clear()

@@ -17,7 +17,7 @@ from pydantic import TypeAdapter
 from broker.injection import Attempt, Handler, check, given_by, needs
 from broker.lane import Ask
 from broker.topology import COMMANDS, EVENTS, work_queue
-from broker.transaction import Transaction
+from broker.transaction import Database, Transaction
 from contracts.base import Caller, Command, Event, Operation, Query, Refusal, Said
 from contracts.presence import Manifest, Offer, Route, Saying, Who
 
@@ -25,25 +25,36 @@ Function = TypeVar("Function", bound=Callable[..., Awaitable[Any]])
 _METHODS_WITHOUT_BODY = ("GET", "DELETE")
 
 
-def Http(method: str, path: str, *, status: int = 200, who: Who = "user", query: tuple[str, ...] = ()) -> Route:
+def Http(
+    method: str,
+    path: str,
+    *,
+    status: int = 200,
+    who: Who = "user",
+    query: tuple[str, ...] = (),
+    wait: str | None = None,
+) -> Route:
     """How an operation is reached over HTTP. Only `who="anyone"` needs no access token.
 
     Fields named in the path come from the path, those in `query` (for GET and DELETE: all others) from the query
     string, the rest from the JSON body.
     """
-    return Route.model_validate({"method": method, "path": path, "status": status, "who": who, "query": query})
+    return Route.model_validate(
+        {"method": method, "path": path, "status": status, "who": who, "query": query, "wait": wait}
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class Answerer:
-    """How an operation is answered; `first` runs before the transaction."""
+    """How an operation is answered; `first` runs before the transaction, `then` after its commit, with the reply."""
 
     operation: type[Operation[Any]]
     handler: Handler
     wants: dict[str, Any]
     reply: TypeAdapter[Any]
     http: Route | None
-    first: "First | None"
+    first: "Stage | None"
+    then: "Stage | None"
 
     @property
     def is_query(self) -> bool:
@@ -59,14 +70,14 @@ class Listener:
     handler: Handler
     wants: dict[str, Any]
     ordered: bool
-    first: "First | None"
+    first: "Stage | None"
     queue: str
     exchange: str
 
 
 @dataclass(frozen=True, slots=True)
-class First:
-    """What happens outside, before the transaction; its result is given to the handler by its type."""
+class Stage:
+    """What happens outside of the transaction; what it returns is `gives`."""
 
     handler: Handler
     wants: dict[str, Any]
@@ -93,16 +104,27 @@ class Service:
     """For subscribers in plain FastStream, beside those declared here."""
 
     def answers(
-        self, operation: type[Operation[Any]], *, http: Route | None = None, first: Handler | None = None
+        self,
+        operation: type[Operation[Any]],
+        *,
+        http: Route | None = None,
+        first: Handler | None = None,
+        then: Handler | None = None,
     ) -> Callable[[Function], Function]:
-        """Answer an operation: the handler returns its reply or a Refusal. Raises ValueError for another's."""
+        """Answer an operation: the handler returns its reply or a Refusal. Raises ValueError for another's.
+
+        `first` runs before the transaction and gives its result to the handler; `then` runs after the commit, gets the
+        reply and returns the one that is sent.
+        """
         self._must_own(operation.topic)
         _only_once(operation, self.answerers)
 
         def register(handler: Function) -> Function:
             route = None if http is None else _complete(http, operation)
             reply: TypeAdapter[Any] = TypeAdapter(operation.reply_type())
-            self.answerers[operation.topic] = Answerer(operation, handler, needs(handler), reply, route, _first(first))
+            self.answerers[operation.topic] = Answerer(
+                operation, handler, needs(handler), reply, route, _stage(first), _stage(then)
+            )
             return handler
 
         return register
@@ -139,6 +161,8 @@ class Service:
         given = {Transaction, Ask, *self.provided}
         for answerer in self.answerers.values():
             self._check(answerer.handler, answerer.wants, answerer.first, given | {Caller})
+            if answerer.then is not None:
+                check(answerer.then.handler, answerer.then.wants, given | {Caller, Database, answerer.then.gives})
         for listener in self.listeners.values():
             self._check(listener.handler, listener.wants, listener.first, given | {Attempt})
         for handler, wants in self.starters:
@@ -155,7 +179,7 @@ class Service:
         )
 
     @staticmethod
-    def _check(handler: Handler, wants: dict[str, Any], first: First | None, given: set[Any]) -> None:
+    def _check(handler: Handler, wants: dict[str, Any], first: Stage | None, given: set[Any]) -> None:
         if first is not None:
             check(first.handler, first.wants, given - {Transaction})
         check(handler, wants, given if first is None else {*given, first.gives})
@@ -168,7 +192,7 @@ class Service:
         def register(handler: Function) -> Function:
             queue = work_queue(self.name, message.topic)
             self.listeners[message.topic] = Listener(
-                message, handler, needs(handler), ordered, _first(first), queue, exchange
+                message, handler, needs(handler), ordered, _stage(first), queue, exchange
             )
             return handler
 
@@ -186,8 +210,8 @@ def _only_once(message: type[Operation[Any]] | type[Said], handled: Mapping[str,
         raise ValueError(f"{message.__name__} has a handler already")
 
 
-def _first(handler: Handler | None) -> First | None:
-    return None if handler is None else First(handler, needs(handler), _without_refusal(given_by(handler)))
+def _stage(handler: Handler | None) -> Stage | None:
+    return None if handler is None else Stage(handler, needs(handler), _without_refusal(given_by(handler)))
 
 
 def _without_refusal(kind: Any) -> Any:
@@ -201,7 +225,7 @@ def _complete(route: Route, operation: type[Operation[Any]]) -> Route:
     """Name the fields of the query string. Raises ValueError if path and operation do not fit."""
     in_path = [segment[1:-1] for segment in route.path.split("/") if segment.startswith("{")]
     fields = set(operation.model_fields)
-    for name in (*in_path, *route.query):
+    for name in (*in_path, *route.query, *([route.wait] if route.wait else ())):
         if name not in fields:
             raise ValueError(f"{route.method} {route.path}: {operation.__name__} has no field {name}")
     if route.query or route.method not in _METHODS_WITHOUT_BODY:

@@ -115,7 +115,10 @@ class Order(Message):
 
 
 class PlaceOrder(Operation[Order]):
-    """Buy items at today's prices, or what a quote names at the quote's prices."""
+    """Buy items at today's prices, or what a quote names at the quote's prices.
+
+    The answer comes when the order has settled, or after `wait_seconds`.
+    """
 
     topic: ClassVar[str] = "orders.place-order.v1"
     refusals = (
@@ -136,6 +139,7 @@ class PlaceOrder(Operation[Order]):
     billing_address: Address | None = None
     shipping_method: Slug | None = None
     metadata: Annotated[dict[MetadataKey, MetadataValue], Field(max_length=50)] = {}
+    wait_seconds: Annotated[int, Field(ge=0, le=30)] = 0
 
 
 class GetOrder(Query[Order]):

@@ -11,14 +11,16 @@ Schema = dict[str, Any]
 
 
 class Route(Message):
-    """How an operation is reached over HTTP: `{name}` in the path is a field, and `query` lists the fields of the query
-    string; every other field is in the JSON body."""
+    """How an operation is reached over HTTP: `{name}` in the path is a field, `query` lists the fields of the query
+    string, `wait` names the field that gets the seconds of a `Prefer: wait` header (RFC 7240, 4.3); every other field is
+    in the JSON body."""
 
     method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
     path: str
     status: int = 200
     who: Who = "user"
     query: tuple[str, ...] = ()
+    wait: str | None = None
 
 
 class Offer(Message):

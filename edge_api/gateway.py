@@ -71,11 +71,15 @@ class Gateway:
         admit(target.route.who, caller)
         if target.record.is_away:
             raise RefusedError(nobody_there())
+        params = reading.fields_in_url(target.route, in_path, scope["query_string"])
+        wait = reading.seconds_to_wait(target.route, headers)
+        if wait and target.route.wait:
+            params = {**params, target.route.wait: str(wait)}
         request = Request(
             topic=target.offer.topic,
-            params=reading.fields_in_url(target.route, in_path, scope["query_string"]),
+            params=params,
             body=await reading.body_of(target.route, incoming),
-            deadline=time.time() + ANSWER_WITHIN_SECONDS,
+            deadline=time.time() + ANSWER_WITHIN_SECONDS + wait,
             request_id=visit.request_id,
             caller=caller,
             idempotency_key=reading.idempotency_key(headers) if target.offer.kind == "write" else None,

@@ -67,6 +67,13 @@ _IDEMPOTENCY_KEY: Schema = {
     "description": "The same key and body have one effect and one answer.",
     "schema": {"type": "string", "minLength": 1, "maxLength": 255},
 }
+_PREFER_WAIT: Schema = {
+    "name": "Prefer",
+    "in": "header",
+    "required": False,
+    "description": "`wait=N`: answer when the result is there, or after N seconds (RFC 7240).",
+    "schema": {"type": "string", "pattern": "^wait=[0-9]{1,2}$"},
+}
 
 
 def document(targets: Iterable[Target]) -> dict[str, Any]:
@@ -104,6 +111,8 @@ def _operation(target: Target, components: Components) -> dict[str, Any]:
     }
     if offer.kind == "write":
         operation["parameters"].append(_IDEMPOTENCY_KEY)
+    if route.wait is not None:
+        operation["parameters"].append(_PREFER_WAIT)
     if body := _body(target, in_path, components):
         operation["requestBody"] = body
     return operation
@@ -130,7 +139,7 @@ def _parameters(
 def _body(target: Target, in_path: list[str], components: Components) -> Schema | None:
     if target.route.method in ("GET", "DELETE"):
         return None
-    request, elsewhere = target.offer.request, {*in_path, *target.route.query}
+    request, elsewhere = target.offer.request, {*in_path, *target.route.query, target.route.wait}
     properties = {name: schema for name, schema in request.get("properties", {}).items() if name not in elsewhere}
     if not properties:
         return None

@@ -21,9 +21,12 @@ from edge_api.problems import (
 )
 
 MAX_QUERY_FIELDS = 100
+MAX_WAIT_SECONDS = 30
 NO_FIELDS = b"{}"
 _PRINTABLE = re.compile(rb"[\x21-\x7e]([\x20-\x7e]{0,253}[\x21-\x7e])?")
 _TRACEPARENT = re.compile(rb"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
+
+_WAIT = re.compile(rb"(?:^|[,;\s])wait=\"?(\d{1,6})\"?(?:$|[,;\s])")
 
 Headers = Mapping[bytes, bytes]
 
@@ -67,6 +70,13 @@ async def body_of(route: Route, incoming: Incoming) -> bytes:
     if incoming.headers.get(b"content-type", b"").split(b";")[0].strip().lower() != b"application/json":
         raise RefusedError(unsupported_media_type())
     return body
+
+
+def seconds_to_wait(route: Route, headers: Headers) -> int:
+    """How long the client prefers to wait for the result (RFC 7240, 4.3); 0 where that means nothing here. A preference
+    that can't be read is ignored, as the RFC says."""
+    found = _WAIT.search(headers.get(b"prefer", b"")) if route.wait is not None else None
+    return 0 if found is None else min(int(found[1]), MAX_WAIT_SECONDS)
 
 
 def idempotency_key(headers: Headers) -> str | None:

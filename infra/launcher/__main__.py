@@ -31,8 +31,15 @@ def _run(arguments: argparse.Namespace, state: State) -> int:
             if arguments.command == "down":
                 return up.down(state, progress)
             if arguments.detach:
-                return up.up_detached(state, progress, ["--servers-only"] * arguments.servers_only)
-            return up.up(state, progress, servers_only=arguments.servers_only, in_background=arguments.in_background)
+                passed_on = [f"--without={name}" for name in arguments.without]
+                return up.up_detached(state, progress, passed_on + ["--servers-only"] * arguments.servers_only)
+            return up.up(
+                state,
+                progress,
+                servers_only=arguments.servers_only,
+                without=arguments.without,
+                in_background=arguments.in_background,
+            )
         case "demo":
             from infra.launcher.demo import show_demo
 
@@ -57,6 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     up = commands.add_parser("up", help="start the platform; Ctrl-C stops it")
     up.add_argument("--detach", action="store_true", help="return when it is ready; `down` stops it")
     up.add_argument("--servers-only", action="store_true", help="only RabbitMQ and PostgreSQL")
+    up.add_argument("--without", action="append", default=[], metavar="SERVICE", help="leave it out (may be repeated)")
     up.add_argument("--in-background", action="store_true", help=argparse.SUPPRESS)
     commands.add_parser("down", help="stop the platform")
     commands.add_parser("demo", help="place an order and watch it")

@@ -34,7 +34,8 @@ class Management:
         deadline = time.monotonic() + within
         while True:
             try:
-                return self._call("GET", "overview")
+                self._call("GET", "overview")
+                return
             except Failure:
                 if time.monotonic() > deadline:
                     raise
@@ -47,16 +48,15 @@ class Management:
         self.limit_deliveries(vhost)
 
     def drop_vhost(self, vhost: str) -> None:
-        """Remove a virtual host with everything in it."""
+        """Remove a virtual host with everything in it, and the logins that were made for it (`<service>@<vhost>`)."""
         self._call("DELETE", f"vhosts/{_name(vhost)}")
+        for user in self._call("GET", "users?columns=name").json():
+            if user["name"].endswith(f"@{vhost}"):
+                self._call("DELETE", f"users/{_name(user['name'])}")
 
     def make_login(self, login: str, password: str) -> None:
         """A login without any rights yet; an existing one gets the password."""
         self._call("PUT", f"users/{_name(login)}", {"password": password, "tags": ""})
-
-    def drop_login(self, login: str) -> None:
-        """Remove a login."""
-        self._call("DELETE", f"users/{_name(login)}")
 
     def permit(self, login: str, vhost: str, *, configure: str, write: str, read: str) -> None:
         """What a login may declare, publish to and consume from, as regular expressions over names."""
@@ -68,9 +68,9 @@ class Management:
         name, policy = DELIVERY_LIMIT
         self._call("PUT", f"policies/{_name(vhost)}/{name}", policy)
 
-    def _call(self, method: str, path: str, body: Any = None) -> None:
+    def _call(self, method: str, path: str, body: Any = None) -> httpx.Response:
         try:
-            self._client.request(method, path, json=body).raise_for_status()
+            return self._client.request(method, path, json=body).raise_for_status()
         except httpx.HTTPStatusError as error:
             raise Failure(f"RabbitMQ's management API refused {method} {path}: {error.response.text}.") from error
         except httpx.HTTPError as error:

@@ -2,9 +2,10 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import asdict
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -22,10 +23,13 @@ from infra.launcher.supervisor import Supervisor
 class Platform:
     """Everything `up` starts. `runtime.json` tells its addresses and processes for as long as it runs."""
 
-    def __init__(self, state: State, progress: Progress, *, servers_only: bool = False) -> None:
+    def __init__(
+        self, state: State, progress: Progress, *, servers_only: bool = False, without: Collection[str] = ()
+    ) -> None:
         self._state = state
         self._progress = progress
         self._servers_only = servers_only
+        self._services = [name for name in services.BUSINESS if name not in without]
         self._supervisor = Supervisor(progress.say, self._record)
         self._addresses: dict[str, str | None] = {}
 
@@ -46,7 +50,8 @@ class Platform:
         if not self._servers_only:
             with self._progress.step("Starting the services", "Services and edge are ready"):
                 await self._start_services(servers)
-            await asyncio.to_thread(self._seed)
+            if {"users", "catalog"} <= set(self._services):
+                await asyncio.to_thread(self._seed)
         self._record()
         self._progress.block("Hedgerow is ready", self._ready())
 
@@ -56,20 +61,26 @@ class Platform:
         self._addresses |= asdict(addresses)
         programs = await asyncio.gather(
             asyncio.to_thread(services.gateway, self._state, gateway_port),
-            *(asyncio.to_thread(services.worker, self._state, servers, addresses, name) for name in services.BUSINESS),
+            *(asyncio.to_thread(services.worker, self._state, servers, addresses, name) for name in self._services),
             asyncio.to_thread(services.edge, self._state, servers, port),
         )
         for program in programs:
             await self._supervisor.start(program)
         async with httpx.AsyncClient(base_url=addresses.edge, timeout=2, trust_env=False) as client:
-            for path in ("/readyz", "/products", "/.well-known/jwks.json"):
-                await self._answers(client, path)
+            for path, expected in self._signs_of_life():
+                await self._answers(client, path, expected)
 
-    async def _answers(self, client: httpx.AsyncClient, path: str) -> None:
+    def _signs_of_life(self) -> Iterator[tuple[str, int]]:
+        """What shows that everybody is there who answers over HTTP; a stranger is told to log in by a route that lives."""
+        signs = {"users": ("/readyz", 200), "catalog": ("/products", 200), "orders": ("/orders", 401)}
+        yield "/healthz", 200
+        yield from (sign for name, sign in signs.items() if name in self._services)
+
+    async def _answers(self, client: httpx.AsyncClient, path: str, expected: int) -> None:
         status: int | None = None
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(60):
-                while status != 200:
+                while status != expected:
                     self._supervisor.check()
                     with contextlib.suppress(httpx.HTTPError):
                         status = (await client.get(path)).status_code
@@ -106,6 +117,6 @@ class Platform:
             "next       ./justw demo",
         ]
         if management:
-            login = f"login hedgerow, password in {self._state.folder / 'runtime.json'}"
+            login = f"login {urlsplit(management).username}, password in {self._state.folder / 'runtime.json'}"
             lines.insert(2, f"RabbitMQ   {without_login(management)} ({login})")
         return lines

@@ -23,6 +23,7 @@ class Supervisor:
         self._programs: dict[str, Program] = {}
         self._processes: dict[str, Process] = {}
         self._keepers: dict[str, asyncio.Task[None]] = {}
+        self._ready: set[str] = set()
         self.restarts: dict[str, int] = {}
 
     @property
@@ -42,6 +43,7 @@ class Supervisor:
             async with asyncio.timeout(within):
                 while self.restarts[program.name] < 2:
                     if await asyncio.to_thread(program.is_listening):
+                        self._ready.add(program.name)
                         return
                     await asyncio.sleep(0.05)
         raise program.failure()
@@ -84,13 +86,15 @@ class Supervisor:
 
     async def _end(self, name: str) -> None:
         program, process = self._programs[name], self._processes[name]
+        # What never came up has nothing to lose; RabbitMQ, for one, is deaf while it boots.
+        grace = program.grace if name in self._ready else min(program.grace, 2.0)
         if process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 process.send_signal(program.end_with)
             try:
-                await asyncio.wait_for(process.wait(), program.grace)
+                await asyncio.wait_for(process.wait(), grace)
             except TimeoutError:
-                self._say(f"{name} did not end within {program.grace:g} s and is killed.")
+                self._say(f"{name} did not end within {grace:g} s and is killed.")
         _kill_group(process)
         await process.wait()
 

@@ -6,25 +6,34 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from infra.launcher.failure import Failure
 from infra.launcher.leftovers import end_leftovers, is_running, wait_until
 from infra.launcher.lock import launcher_lock, running_launcher
 from infra.launcher.platform import Platform
 from infra.launcher.progress import Progress
-from infra.launcher.services import edge_port
+from infra.launcher.services import BUSINESS, edge_port
 from infra.launcher.state import REPOSITORY, State
 
 
-def up(state: State, progress: Progress, *, servers_only: bool = False, in_background: bool = False) -> int:
+def up(
+    state: State,
+    progress: Progress,
+    *,
+    servers_only: bool = False,
+    without: Collection[str] = (),
+    in_background: bool = False,
+) -> int:
     """Run until SIGINT, SIGTERM or SIGHUP. Raises `Failure` when the platform can't start or runs already."""
+    if unknown := sorted(set(without) - set(BUSINESS)):
+        raise Failure(f"--without {unknown[0]}: there is no such service; there is {', '.join(BUSINESS)}.")
     with launcher_lock(state):
         end_leftovers(state.folder)
         if not servers_only:
             edge_port()
-        platform = Platform(state, progress, servers_only=servers_only)
-        asyncio.run(_run(platform, when_ready=progress.fall_silent if in_background else None))
+        platform = Platform(state, progress, servers_only=servers_only, without=without)
+        asyncio.run(_run(platform, when_ready=progress.fall_silent if in_background else lambda: None))
     return 0
 
 
@@ -67,9 +76,14 @@ def down(state: State, progress: Progress) -> int:
     return 0
 
 
-async def _run(platform: Platform, *, when_ready: Callable[[], None] | None) -> None:
-    work, loop = asyncio.create_task(_run_until_cancelled(platform, when_ready)), asyncio.get_running_loop()
-    asked = asyncio.Event()
+async def _run(platform: Platform, *, when_ready: Callable[[], None]) -> None:
+    ready, asked, loop = asyncio.Event(), asyncio.Event(), asyncio.get_running_loop()
+
+    def become_ready() -> None:
+        ready.set()
+        when_ready()
+
+    work = asyncio.create_task(_run_until_cancelled(platform, become_ready))
 
     def stop() -> None:
         # Asked twice, it goes on stopping: a second cancellation would interrupt the orderly end.
@@ -81,10 +95,11 @@ async def _run(platform: Platform, *, when_ready: Callable[[], None] | None) -> 
         loop.add_signal_handler(number, stop)
     with contextlib.suppress(asyncio.CancelledError):
         await work
+    if not ready.is_set():
+        raise Failure("Stopped before it was ready.")
 
 
-async def _run_until_cancelled(platform: Platform, when_ready: Callable[[], None] | None) -> None:
+async def _run_until_cancelled(platform: Platform, when_ready: Callable[[], None]) -> None:
     async with platform.running():
-        if when_ready:
-            when_ready()
+        when_ready()
         await asyncio.Event().wait()

@@ -1,21 +1,20 @@
 """A service that writes down what it hears and is told, for tests of how durable messages arrive."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from typing import Any, ClassVar
 
 import aio_pika
 from aio_pika.abc import AbstractIncomingMessage
 from prometheus_client import Counter
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from broker import topology
+from broker.ids import new_token
 from broker.injection import Attempt
 from broker.service import Service
 from broker.transaction import Transaction
-from contracts.base import Command, Event, Said
+from contracts.base import Command, Event
 from tests.support.eventually import eventually
 from tests.support.harness import Harness
 
@@ -66,18 +65,16 @@ class Written(Event):
 
 
 Behaviour = Callable[[Any, Attempt], Awaitable[None]]
+Pages = dict[str, Behaviour]
+"""How a handler behaves, by account."""
 
 OPENED = topology.work_queue("diary", Opened.topic)
 GROWN = topology.work_queue("diary", Grown.topic)
 WRITE = topology.work_queue("diary", Write.topic)
 
 
-async def nothing_special(_: Said, __: Attempt) -> None:
-    """How a handler behaves that works."""
-
-
-def diary(behave: Behaviour = nothing_special, *, ordered: bool = True, grown: bool = True) -> Service:
-    """The service; `behave` runs in each handler after the effect, before the commit."""
+def diary(pages: Pages | None = None, *, ordered: bool = True, grown: bool = True) -> Service:
+    """The service; an account's behaviour runs in each handler after the effect, before the commit."""
     service = Service("diary", says=(Written,))
 
     @service.at_start
@@ -90,7 +87,8 @@ def diary(behave: Behaviour = nothing_special, *, ordered: bool = True, grown: b
         row = {"account": said.account, "number": said.number, "attempt": attempt}
         await tx.session.execute(text("INSERT INTO diary VALUES (DEFAULT, :account, :number, :attempt)"), row)
         tx.emit(Written(account=said.account, number=said.number))
-        await behave(said, attempt)
+        if pages and said.account in pages:
+            await pages[said.account](said, attempt)
 
     service.hears(Opened, ordered=ordered)(write_down)
     if grown:
@@ -99,61 +97,76 @@ def diary(behave: Behaviour = nothing_special, *, ordered: bool = True, grown: b
     return service
 
 
-async def written(session: AsyncSession, account: str | None = None) -> list[tuple[str, int]]:
-    """What was written down so far, in the order of the effects."""
-    rows = (await session.execute(text("SELECT account, number FROM diary ORDER BY id"))).all()
-    return [(row.account, row.number) for row in rows if account in (None, row.account)]
+class Bench:
+    """A running diary and who talks to it, about one account after the other."""
+
+    def __init__(self, harness: Harness, pages: Pages | None = None) -> None:
+        self.harness = harness
+        self.account = "a"
+        self._pages = {} if pages is None else pages
+
+    def turn_the_page(self) -> None:
+        """Go on with a fresh account."""
+        self.account = new_token()[:8]
+
+    def behave(self, behaviour: Behaviour) -> None:
+        """Let the handlers behave like this for the account."""
+        self._pages[self.account] = behaviour
+
+    def opened(self, number: int) -> Opened:
+        """An event about the account."""
+        return Opened(account=self.account, number=number)
+
+    def grown(self, number: int) -> Grown:
+        """Another event about the account."""
+        return Grown(account=self.account, number=number)
+
+    def write(self, number: int) -> Write:
+        """A command about the account."""
+        return Write(account=self.account, number=number)
+
+    async def numbers(self) -> list[int]:
+        """The numbers written down for the account, in the order of the effects."""
+        return [number for number, _ in await self.effects()]
+
+    async def effects(self) -> list[tuple[int, int]]:
+        """Number and attempt of each effect for the account."""
+        statement = text("SELECT number, attempt FROM diary WHERE account = :account ORDER BY id")
+        async with self.harness.session() as session:
+            rows = (await session.execute(statement, {"account": self.account})).all()
+        return [(row.number, row.attempt) for row in rows]
+
+    async def has_written(self, *expected: int, within: float = 10) -> None:
+        """Wait until exactly these numbers are written down for the account, in this order."""
+
+        async def check() -> bool:
+            found = await self.numbers()
+            assert found == list(expected)
+            return True
+
+        await eventually(check, within=within)
+
+    async def has_parked(self, expected: int) -> None:
+        """Wait until so many events of the account are parked."""
+
+        async def check() -> bool:
+            statement = text("SELECT count(*) FROM parked WHERE aggregate = :account")
+            async with self.harness.session() as session:
+                found = (await session.execute(statement, {"account": self.account})).scalar_one()
+            assert found == expected
+            return True
+
+        await eventually(check, within=10)
+
+    async def dead_letter(self, *, within: float = 10) -> AbstractIncomingMessage:
+        """Take the next dead letter."""
+        return await take(self.harness, topology.DEAD_LETTERS, within=within)
 
 
-async def attempts(bench: Harness) -> list[int]:
-    """The number of the attempt of each effect."""
-    async with bench.session() as session:
-        return list((await session.execute(text("SELECT attempt FROM diary ORDER BY id"))).scalars())
-
-
-async def numbers(bench: Harness, account: str) -> list[int]:
-    """The numbers written down for an account, in order."""
-    async with bench.session() as session:
-        return [number for _, number in await written(session, account)]
-
-
-async def has_written(bench: Harness, account: str, *expected: int, within: float = 10) -> None:
-    """Wait until exactly these numbers are written down for the account, in this order."""
-
-    async def check() -> bool:
-        found = await numbers(bench, account)
-        assert found == list(expected)
-        return True
-
-    await eventually(check, within=within)
-
-
-async def rows(bench: Harness, table: str) -> int:
-    """How many rows there are in a table."""
-    async with bench.session() as session:
-        return int((await session.execute(text(f"SELECT count(*) FROM {table}"))).scalar_one())
-
-
-async def has_rows(bench: Harness, table: str, expected: int, *, within: float = 10) -> None:
-    """Wait until there are so many rows in a table."""
-
-    async def check() -> bool:
-        found = await rows(bench, table)
-        assert found == expected, f"{found} rows in {table}"
-        return True
-
-    await eventually(check, within=within)
-
-
-async def dead_letter(bench: Harness, *, within: float = 10) -> AbstractIncomingMessage:
-    """Take the next dead letter."""
-    return await take(bench, topology.DEAD_LETTERS, within=within)
-
-
-async def take(bench: Harness, queue: str, *, within: float = 10) -> AbstractIncomingMessage:
+async def take(harness: Harness, queue: str, *, within: float = 10) -> AbstractIncomingMessage:
     """Take the next message of a queue that nobody consumes."""
-    assert bench.link.connection is not None
-    async with bench.link.connection.channel() as channel:
+    assert harness.link.connection is not None
+    async with harness.link.connection.channel() as channel:
         source = await channel.get_queue(queue, ensure=False)
 
         async def look() -> AbstractIncomingMessage | None:
@@ -164,18 +177,18 @@ async def take(bench: Harness, queue: str, *, within: float = 10) -> AbstractInc
         return found
 
 
-async def waiting(bench: Harness, queue: str) -> int:
+async def waiting(harness: Harness, queue: str) -> int:
     """How many messages are ready in a queue."""
-    assert bench.link.connection is not None
-    async with bench.link.connection.channel() as channel:
+    assert harness.link.connection is not None
+    async with harness.link.connection.channel() as channel:
         declared = await channel.declare_queue(queue, passive=True)
         return declared.declaration_result.message_count or 0
 
 
-async def put(bench: Harness, exchange: str, key: str, body: bytes, headers: dict[str, Any] | None = None) -> None:
+async def put(harness: Harness, exchange: str, key: str, body: bytes, headers: dict[str, Any] | None = None) -> None:
     """Publish as a stranger would: whatever it is, as it is."""
-    assert bench.link.connection is not None
-    async with bench.link.connection.channel() as channel:
+    assert harness.link.connection is not None
+    async with harness.link.connection.channel() as channel:
         target = await channel.get_exchange(exchange, ensure=False)
         await target.publish(aio_pika.Message(body, headers=headers or {}), key)
 
@@ -185,8 +198,18 @@ def count(counter: Counter, *labels: str) -> float:
     return float(counter.labels(*labels)._value.get())
 
 
+async def counted(counter: Counter, *labels: str, expected: float) -> None:
+    """Wait until a counter says so."""
+
+    async def check() -> bool:
+        assert count(counter, *labels) == expected
+        return True
+
+    await eventually(check, within=10)
+
+
 class Gate:
-    """A place where handlers wait until the test lets them go; `reached` counts who came."""
+    """A place where handlers wait until the test lets them go; `reached` has who came."""
 
     def __init__(self) -> None:
         self.reached: list[int] = []
@@ -201,21 +224,10 @@ class Gate:
         self.reached.append(number)
         await self._open.wait()
 
-    async def has_seen(self, number: int, *, within: float = 10) -> None:
-        """Wait until somebody with this number has come."""
+    async def has_seen(self, *numbers: int, within: float = 10) -> None:
+        """Wait until these have come."""
 
         async def check() -> bool:
-            return number in self.reached
+            return set(numbers) <= set(self.reached)
 
         await eventually(check, within=within)
-
-
-@asynccontextmanager
-async def probed(bench: Harness) -> AsyncIterator[Callable[[], Awaitable[None]]]:
-    """A second, known message: whatever was published before it has been seen by then."""
-
-    async def probe() -> None:
-        await bench.send(Write(account="probe", number=1))
-        await has_written(bench, "probe", 1)
-
-    yield probe

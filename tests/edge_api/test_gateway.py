@@ -55,6 +55,24 @@ async def test_the_deadline_is_five_seconds_away(world: World) -> None:
     assert world.lane.last.deadline == pytest.approx(time.time() + 5, abs=1)
 
 
+@pytest.mark.parametrize(
+    ("prefer", "seconds"),
+    [
+        ("wait=7", 7),
+        ("respond-async, wait=3", 3),
+        ("wait=99", 30),
+        ("wait=soon", 0),
+        ("await=9", 0),
+        ("return=minimal", 0),
+    ],
+)
+async def test_who_prefers_to_wait_is_waited_for(world: World, prefer: str, seconds: int) -> None:
+    world.present("slow", offer("slow.work.v1", "POST", "/work", wait="wait_seconds"))
+    await world.client.post("/work", headers={**JSON, "prefer": prefer})
+    assert world.lane.last.params == ({"wait_seconds": str(seconds)} if seconds else {})
+    assert world.lane.last.deadline == pytest.approx(time.time() + 5 + seconds, abs=1)
+
+
 async def test_the_request_id_is_the_platforms_own(world: World) -> None:
     response = await world.client.get("/things/7", headers={"x-request-id": "mine"})
     request_id = world.lane.last.request_id

@@ -37,12 +37,13 @@ def offer(
     status: int = 200,
     who: Who = "anyone",
     query: tuple[str, ...] = (),
+    wait: str | None = None,
     request: dict[str, Any] = ANYTHING,
     reply: dict[str, Any] = ANYTHING,
     refusals: tuple[RefusalKind, ...] = (),
 ) -> Offer:
     """An operation with a route."""
-    route = Route(method=method, path=path, status=status, who=who, query=query)
+    route = Route(method=method, path=path, status=status, who=who, query=query, wait=wait)
     kind: Literal["query", "write"] = "query" if method == "GET" else "write"
     return Offer(topic=topic, kind=kind, http=route, request=request, reply=reply, refusals=refusals)
 

@@ -3,7 +3,7 @@
 import aio_pika
 import asyncpg
 import pytest
-from aiormq.exceptions import ChannelAccessRefused
+from aiormq.exceptions import ChannelAccessRefused, ProbableAuthenticationError
 
 from infra.launcher.provision import Credentials, Servers, provision_platform, provision_service
 from infra.launcher.state import State
@@ -70,10 +70,11 @@ async def test_a_service_works_in_its_own_schema_and_sees_no_other(
     await connection.close()
 
 
-def test_a_test_s_database_goes_with_its_roles(servers: RealServers, state: State, place: Servers) -> None:
-    provision_service(state, place, "payments")
-    servers.drop_database(place.database)
+async def test_accounts_made_for_a_test_go_with_it(servers: RealServers, state: State, place: Servers) -> None:
+    accounts = provision_service(state, place, "payments")
     servers.drop_vhost(place.amqp)
-    copy = servers.new_database()
-    assert copy != place.database
-    servers.drop_database(copy)
+    servers.drop_database(place.database)
+    with pytest.raises(ProbableAuthenticationError):
+        await aio_pika.connect(accounts.amqp_url)
+    with pytest.raises(asyncpg.InvalidPasswordError):
+        await asyncpg.connect(accounts.database_url)

@@ -1,12 +1,14 @@
 """What the orders service answers and hears."""
 
+import asyncio
+import time
 from datetime import UTC, datetime
 from uuid import UUID
 
 from broker.ids import new_id, new_token
 from broker.lane import Ask
 from broker.service import Http, Service
-from broker.transaction import Transaction
+from broker.transaction import Database, Transaction
 from contracts.base import Caller, FieldError, Page, Refusal, invalid_request, unauthenticated
 from contracts.catalog import (
     CommitStock,
@@ -45,7 +47,7 @@ from contracts.payments import (
     VoidPayment,
 )
 from workers.orders import reading, store
-from workers.orders.rules import begin, decide
+from workers.orders.rules import UNDER_WAY, begin, decide
 from workers.orders.tables import OrderRow
 
 service = Service(
@@ -88,7 +90,23 @@ async def price(asked: PlaceOrder, ask: Ask, caller: Caller) -> Prices | Refusal
     return priced if priced.total.amount > 0 else nothing_to_pay()
 
 
-@service.answers(PlaceOrder, http=Http("POST", "/orders", status=201, who="anyone"), first=price)
+async def wait_until_settled(asked: PlaceOrder, order: Order, ask: Ask, database: Database) -> Order:
+    """The order as it is when its saga has come to an end (or waits for the customer), if the caller wants to wait."""
+    until = min(time.time() + asked.wait_seconds, ask.deadline - 0.5)
+    while order.status in UNDER_WAY and time.time() < until:
+        await asyncio.sleep(0.05)
+        async with database.reading() as look:
+            row = await store.find(look.session, order.id)
+            order = reading.order(row, order_token=order.order_token) if row else order
+    return order
+
+
+@service.answers(
+    PlaceOrder,
+    http=Http("POST", "/orders", status=201, who="anyone", wait="wait_seconds"),
+    first=price,
+    then=wait_until_settled,
+)
 async def place_order(asked: PlaceOrder, prices: Prices, tx: Transaction, caller: Caller) -> Order:
     order_token = new_token() if caller.id is None else None
     row = _row(asked, prices, caller, await store.next_number(tx.session), order_token)

@@ -48,6 +48,9 @@ class Saga:
     reason: Reason | None = None
 
 
+UNDER_WAY = frozenset({"placed", "reserved", "authorised"})
+"""The statuses that the saga leaves by itself."""
+
 Decision = tuple[Saga, tuple[Said, ...]]
 """The next state, and what is said because of it."""
 

@@ -22,7 +22,7 @@ NUMBERS = Sequence("order_numbers", start=100_001, metadata=OrderTable.metadata)
 
 
 class OrderRow(OrderTable, table=True):
-    """An order with its history, a list of {status, at}. Lines and addresses are kept as they were when it was placed."""
+    """An order with its history, a list of {status, at}. Lines and addresses stay as they were when it was placed."""
 
     __tablename__ = "orders"
     __table_args__ = (

@@ -148,6 +148,17 @@ async def test_a_failure_rejects_it_with_its_reason(bench: Harness, declined: bo
     assert done.reason == ("payment-declined" if declined else "out-of-stock")
 
 
+async def test_who_wants_to_wait_gets_the_settled_order(bench: Harness) -> None:
+    waiting = asyncio.create_task(placed(bench, SPADE.model_copy(update={"wait_seconds": 4})))
+    began = await bench.heard(OrderPlaced)
+    await bench.publish(StockRefused(order_id=began.order_id, skus=("spade",)))
+    assert (await waiting).status == "rejected"
+
+
+async def test_who_waits_in_vain_gets_the_order_as_it_is(bench: Harness) -> None:
+    assert (await placed(bench, SPADE.model_copy(update={"wait_seconds": 1}))).status == "placed"
+
+
 async def test_messages_that_come_twice_and_in_the_wrong_order_leave_it_right(bench: Harness) -> None:
     order = await placed(bench)
     events = [

@@ -1,0 +1,15 @@
+"""Both ends of the request lane, for every carrier there is."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+
+import pytest
+
+from tests.broker.lane.carriers import CARRIERS, Lane
+
+
+@pytest.fixture(params=CARRIERS)
+async def lane(request: pytest.FixtureRequest, amqp: str) -> AsyncIterator[Lane]:
+    """A lane on a virtual host of its own."""
+    async with AsyncExitStack() as stack:
+        yield Lane(CARRIERS[request.param], amqp, stack)

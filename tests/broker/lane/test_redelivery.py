@@ -1,0 +1,92 @@
+"""Workers that are killed: what they had begun is answered by others, and what kills them is stopped."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from broker import topology
+from broker.lane import Ask, Requester
+from broker.running import running
+from contracts.base import Refusal, request_poisoned
+from tests.broker.lane.carriers import Lane, next_message
+from tests.broker.lane.doomed import service
+from tests.broker.lane.words import Die, Echo, Hold
+from tests.support.counting import Counting
+from tests.support.eventually import eventually
+from tests.support.processes import Spawn, spawning
+
+pytestmark = pytest.mark.servers
+
+
+@pytest.fixture
+async def spawn() -> AsyncIterator[Spawn]:
+    """Starts workers."""
+    async with spawning("tests.broker.lane.doomed") as spawn:
+        yield spawn
+
+
+async def consumers(lane: Lane, number: int) -> None:
+    """Wait until so many instances take requests."""
+
+    async def consumed() -> bool:
+        channel = await lane.channel()
+        queue = await channel.declare_queue(
+            topology.requests_queue("doomed"), durable=True, arguments={"x-queue-type": "classic"}
+        )
+        return queue.declaration_result.consumer_count == number
+
+    await eventually(consumed, within=20, every=0.2)
+
+
+def ask(requester: Requester) -> Ask:
+    """Asks with a quarter of a minute to go."""
+    return Ask(requester, asking_until(15))
+
+
+def asking_until(seconds: float) -> float:
+    """A deadline."""
+    import time
+
+    return time.time() + seconds
+
+
+async def test_what_a_killed_worker_had_begun_is_answered_by_another(lane: Lane, spawn: Spawn, tmp_path: Path) -> None:
+    doomed = await spawn(lane.amqp, HOLD="1", HEDGEROW_TEST_FOLDER=str(tmp_path))
+    requester = await lane.requester()
+    await consumers(lane, 1)
+    words = [f"word-{number}" for number in range(8)]
+    asked = [asyncio.create_task(ask(requester)(Hold(word=word))) for word in words]
+
+    async def all_begun() -> bool:
+        return len(list(tmp_path.iterdir())) == len(words)
+
+    await eventually(all_begun)
+    redelivered = Counting("hedgerow_redeliveries_total", queue="doomed.requests")
+    async with running(service, amqp_url=lane.amqp, database_url=None):
+        doomed.kill()
+        answers = await asyncio.gather(*asked)
+    assert [answer.word for answer in answers if isinstance(answer, Echo)] == words
+    assert redelivered.more == len(words)
+
+
+async def test_a_request_that_kills_whoever_tries_it_is_refused_and_kept(lane: Lane, spawn: Spawn) -> None:
+    workers = [await spawn(lane.amqp) for _ in range(2)]
+    requester = await lane.requester()
+    await consumers(lane, 2)
+    asked = asyncio.create_task(ask(requester)(Die(word="now")))
+    await asyncio.wait_for(asyncio.gather(*(worker.wait() for worker in workers)), 10)
+    async with running(service, amqp_url=lane.amqp, database_url=None):
+        answer = await asked
+        assert answer == request_poisoned()
+    channel = await lane.channel()
+    kept = await next_message(await channel.get_queue(topology.DEAD_LETTERS))
+    assert (kept.body, kept.headers["suspected-topic"]) == (b'{"word":"now"}', Die.topic)
+
+
+async def test_a_malformed_suspect_does_not_block_those_behind_it(lane: Lane) -> None:
+    requester = await lane.requester()
+    async with running(service, amqp_url=lane.amqp, database_url=None):
+        answer = await ask(requester)(Hold(word="fine"))
+        assert not isinstance(answer, Refusal)
