@@ -59,7 +59,7 @@ class Relay:
         self._publisher = publisher
         self._link = link
         self._lock_class = crc32(f"relay {service}".encode())
-        self._channel = f"outbox_{service}"
+        self._channel = f"outbox_{service}"[:63]  # PostgreSQL's names are no longer
         self._held: set[int] = set()
         self._wake = asyncio.Event()
         self._tell_others = False
@@ -95,14 +95,14 @@ class Relay:
             await self._tell(connection, _SHARE)
             while True:
                 if asyncio.get_running_loop().time() >= self._share_at:
-                    await self._share(connection)
                     self._share_at = asyncio.get_running_loop().time() + SHARE_EVERY
+                    await self._share(connection)
                 if not await self._flush(connection) and not self._one_by_one:
                     await self._rest(connection)
         finally:
             self._held.clear()
             with contextlib.suppress(Exception):
-                await connection.execute("SELECT pg_advisory_unlock_all()")
+                await connection.execute("SELECT pg_advisory_unlock_all()", timeout=1)
                 await self._tell(connection, _SHARE)
             with contextlib.suppress(Exception):
                 await connection.close(timeout=2)
@@ -113,7 +113,7 @@ class Relay:
         self._wake.set()
 
     async def _tell(self, connection: asyncpg.Connection, what: str) -> None:
-        await connection.execute("SELECT pg_notify($1, $2)", self._channel, what)
+        await connection.execute("SELECT pg_notify($1, $2)", self._channel, what, timeout=2)
 
     async def _share(self, connection: asyncpg.Connection) -> None:
         """Hold no more than our share of the partitions, and take free ones up to it."""

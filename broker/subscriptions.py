@@ -204,12 +204,8 @@ class Subscriptions:
         self, listener: Listener, message: Incoming, said: Said, given: dict[object, object], transaction: Transaction
     ) -> None:
         claim = await inbox.claim(transaction.session, message, self._joined)
-        if claim is inbox.Claim.DUPLICATE:
-            transaction.abandon()
-            DUPLICATES.labels(message.queue).inc()
-            log.info("a duplicate was suppressed", queue=message.queue, id=message.id)
-        elif claim is inbox.Claim.PARKED:
-            PARKED.labels(message.queue).inc()
+        if claim is not inbox.Claim.OURS:
+            _note(claim, message, transaction)
         else:
             await listener.handler(said, **pick(listener.wants, {**given, Transaction: transaction}))
             await inbox.advance(transaction, message, self._joined)
@@ -225,9 +221,21 @@ class Subscriptions:
 
     async def _is_due(self, transaction: Transaction, message: Incoming) -> bool:
         claim = await inbox.claim(transaction.session, message, self._joined)
-        if claim is not inbox.Claim.PARKED:
+        if claim is inbox.Claim.OURS:
             transaction.abandon()
+        else:
+            _note(claim, message, transaction)
         return claim is inbox.Claim.OURS
+
+
+def _note(claim: inbox.Claim, message: Incoming, transaction: Transaction) -> None:
+    """Count what is not ours; a parked message needs the transaction, a duplicate does not."""
+    if claim is inbox.Claim.DUPLICATE:
+        transaction.abandon()
+        DUPLICATES.labels(message.queue).inc()
+        log.info("a duplicate was suppressed", queue=message.queue, id=message.id)
+    else:
+        PARKED.labels(message.queue).inc()
 
 
 def _deliveries(raw: aio_pika.abc.AbstractIncomingMessage) -> int:

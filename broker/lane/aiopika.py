@@ -69,6 +69,8 @@ class AioPikaRequester:
                 return await answer
         except TimeoutError:
             raise DeadlinePassedError(request.topic) from None
+        except aio_pika.exceptions.DeliveryError:
+            raise NobodyThereError(request.topic) from None
         except (aio_pika.exceptions.AMQPError, RuntimeError) as error:
             raise BrokerAwayError(repr(error)) from error
         finally:
@@ -89,9 +91,9 @@ class AioPikaRequester:
         await exchange.publish(message, request.topic, mandatory=True)
 
     async def _set_up(self, connection: AbstractConnection) -> None:
-        channel = await self._link.channel(connection, publisher_confirms=False)
+        # Confirmed, because aiormq knows what was returned only on channels that confirm.
+        channel = await self._link.channel(connection)
         await topology.declare_exchanges(channel)
-        channel.return_callbacks.add(self._returned)
         queue = await channel.declare_queue(
             topology.reply_queue(self._owner, new_token()), exclusive=True, arguments={"x-queue-type": "classic"}
         )
@@ -106,11 +108,6 @@ class AioPikaRequester:
             LANE_DROPPED.labels("late-reply").inc()
             return
         answer.set_result(Answer(message.body, refused=message.headers.get(OUTCOME) == REFUSED))
-
-    def _returned(self, _: object, message: AbstractIncomingMessage) -> None:
-        answer = self._waiting.get(message.correlation_id or "")
-        if answer is not None and not answer.done():
-            answer.set_exception(NobodyThereError(message.routing_key or ""))
 
     def _fail_all(self) -> None:
         self._exchange = None

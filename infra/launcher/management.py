@@ -63,6 +63,11 @@ class Management:
         rights = {"configure": configure, "write": write, "read": read}
         self._call("PUT", f"permissions/{_name(vhost)}/{_name(login)}", rights)
 
+    def permit_topics(self, login: str, vhost: str, exchange: str, *, write: str, read: str) -> None:
+        """Which routing keys of a topic exchange a login may publish with and bind to."""
+        rights = {"exchange": exchange, "write": write, "read": read}
+        self._call("PUT", f"topic-permissions/{_name(vhost)}/{_name(login)}", rights)
+
     def limit_deliveries(self, vhost: str) -> None:
         """The guard against messages that kill whoever takes them: a policy, since queue arguments can't be changed."""
         name, policy = DELIVERY_LIMIT

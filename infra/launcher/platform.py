@@ -71,7 +71,7 @@ class Platform:
                 await self._answers(client, path, expected)
 
     def _signs_of_life(self) -> Iterator[tuple[str, int]]:
-        """What shows that everybody is there who answers over HTTP; a stranger is told to log in by a route that lives."""
+        """What shows that everybody who answers over HTTP is there: a route that lives asks a stranger to log in."""
         signs = {"users": ("/readyz", 200), "catalog": ("/products", 200), "orders": ("/orders", 401)}
         yield "/healthz", 200
         yield from (sign for name, sign in signs.items() if name in self._services)

@@ -1,5 +1,6 @@
 """Every service gets a broker login and a database role of its own, and no more rights than it needs, at each start."""
 
+import re
 from dataclasses import dataclass
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
@@ -15,6 +16,20 @@ _RIGHTS = {
     "configure": rf"^({{service}}|{{service}}\..*|{_EXCHANGES}|{_SHARED_QUEUES})$",
     "write": r"^(?!amq\.default$).*$",
     "read": ".*",
+}
+# What a login may publish (write) and bind to (read) by routing key: it answers, does, says and is present under its
+# own name only. Edges alone say which manifests they accepted.
+_TOPIC_RIGHTS = {
+    "requests": (".*", r"^(suspects\.)?{service}(\..*)?$"),
+    "commands": (".*", r"^{service}\..*$"),
+    "events": (r"^{service}\..*$", ".*"),
+    "presence": (r"^presence\.((hello|beat|bye)\.{service}|roll-call)$", ".*"),
+}
+_EDGE_TOPIC_RIGHTS = {
+    "requests": (".*", "^$"),
+    "commands": ("^$", "^$"),
+    "events": ("^$", ".*"),
+    "presence": (r"^presence\.(roll-call|accepted\..*)$", ".*"),
 }
 
 
@@ -60,6 +75,9 @@ def provision_login(state: State, servers: Servers, service: str) -> str:
         management.permit(
             login, vhost, **{right: names.replace("{service}", service) for right, names in _RIGHTS.items()}
         )
+        for exchange, (write, read) in (_EDGE_TOPIC_RIGHTS if service == "edge" else _TOPIC_RIGHTS).items():
+            write, read = (keys.replace("{service}", re.escape(service)) for keys in (write, read))
+            management.permit_topics(login, vhost, exchange, write=write, read=read)
     return with_login(servers.amqp, login, password)
 
 

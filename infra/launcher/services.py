@@ -4,6 +4,7 @@ import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -62,6 +63,8 @@ def worker(state: State, servers: Servers, addresses: Addresses, service: str) -
 def edge(state: State, servers: Servers, port: int) -> Program:
     """The door; it has a broker login and no database."""
     environment = {"HEDGEROW_AMQP_URL": provision_login(state, servers, "edge"), "HEDGEROW_PORT": str(port)}
+    # A service that was started with the platform's own login may speak under any name.
+    environment["HEDGEROW_TRUSTED_LOGINS"] = unquote(urlsplit(servers.amqp).username or "guest")
     if servers.rabbitmq_management:
         # Services have logins of their own: only this one may hand out the keys that tokens are checked with.
         environment["HEDGEROW_KEYS_LOGIN"] = "users"

@@ -146,6 +146,15 @@ class Bench:
 
         await eventually(check, within=within)
 
+    async def has_written_all(self, expected: set[tuple[int, int]], *, within: float = 10) -> None:
+        """Wait until these numbers are written down for the account, at these attempts, in whatever order."""
+
+        async def check() -> bool:
+            assert sorted(await self.effects()) == sorted(expected)
+            return True
+
+        await eventually(check, within=within)
+
     async def has_parked(self, expected: int) -> None:
         """Wait until so many events of the account are parked."""
 

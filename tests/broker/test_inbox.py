@@ -18,12 +18,13 @@ from sqlalchemy import text
 from broker import inbox
 from broker.ids import new_token
 from broker.inbox import Claim
+from broker.injection import Attempt
 from broker.message import Incoming, incoming
 from broker.migrate import migrate
 from broker.outbox import Origin
 from broker.telemetry import DUPLICATES, PARKED
 from broker.transaction import Database, Transaction
-from tests.broker.diary import GROWN, OPENED, WRITE, Attempt, Bench, Closed, Gate, Opened, count, counted, diary
+from tests.broker.diary import GROWN, OPENED, WRITE, Bench, Closed, Gate, Opened, count, counted, diary
 from tests.conftest import Start
 from tests.support.harness import under_test
 from tests.support.servers import RealServers

@@ -1,10 +1,14 @@
 """What a service's accounts may do, and what not."""
 
+import contextlib
+from collections.abc import Iterator
+
 import aio_pika
 import asyncpg
 import pytest
 from aiormq.exceptions import ChannelAccessRefused, ProbableAuthenticationError
 
+from infra.launcher.failure import Failure
 from infra.launcher.provision import Credentials, Servers, provision_platform, provision_service
 from infra.launcher.state import State
 from tests.support.servers import RealServers
@@ -13,8 +17,12 @@ pytestmark = pytest.mark.servers
 
 
 @pytest.fixture
-def place(servers: RealServers) -> Servers:
-    return Servers(servers.new_vhost(), servers.rabbitmq_management, servers.new_database())
+def place(servers: RealServers) -> Iterator[Servers]:
+    found = Servers(servers.new_vhost(), servers.rabbitmq_management, servers.new_database())
+    yield found
+    with contextlib.suppress(Failure):
+        servers.drop_vhost(found.amqp)
+        servers.drop_database(found.database)
 
 
 @pytest.fixture
@@ -31,11 +39,9 @@ async def test_a_service_uses_the_platform_s_exchanges_and_its_own_queues(orders
     async with await aio_pika.connect(orders.amqp_url) as connection:
         channel = await connection.channel()
         events = await channel.declare_exchange("events", "topic", durable=True)
-        queue = await channel.declare_queue(
-            "orders.product-changed", durable=True, arguments={"x-queue-type": "quorum"}
-        )
-        await queue.bind(events, "catalog.#")
-        await events.publish(aio_pika.Message(b"{}"), "catalog.product-changed.v1")
+        queue = await channel.declare_queue("orders.order-placed", durable=True, arguments={"x-queue-type": "quorum"})
+        await queue.bind(events, "orders.#")
+        await events.publish(aio_pika.Message(b"{}"), "orders.order-placed.v1")
         assert await queue.get(timeout=5)
 
 
@@ -51,6 +57,35 @@ async def test_a_service_cannot_declare_another_s_queue(orders: Credentials) -> 
         channel = await connection.channel()
         with pytest.raises(ChannelAccessRefused):
             await channel.declare_queue("users.requests", durable=True)
+
+
+@pytest.mark.parametrize(
+    ("exchange", "key"), [("requests", "catalog.get-product.v1"), ("commands", "payments.capture-payment.v1")]
+)
+async def test_a_service_cannot_take_what_another_is_asked(orders: Credentials, exchange: str, key: str) -> None:
+    async with await aio_pika.connect(orders.amqp_url) as connection:
+        channel = await connection.channel()
+        await channel.declare_exchange(exchange, "topic", durable=True)
+        queue = await channel.declare_queue("orders.requests", durable=True, arguments={"x-queue-type": "classic"})
+        await queue.bind(exchange, f"orders{key[key.index('.') :]}")
+        with pytest.raises(ChannelAccessRefused):
+            await queue.bind(exchange, key)
+
+
+@pytest.mark.parametrize(
+    ("exchange", "key"),
+    [
+        ("events", "users.user-created.v1"),
+        ("presence", "presence.hello.users"),
+        ("presence", "presence.accepted.users"),
+    ],
+)
+async def test_a_service_cannot_speak_for_another(orders: Credentials, exchange: str, key: str) -> None:
+    async with await aio_pika.connect(orders.amqp_url) as connection:
+        channel = await connection.channel()
+        target = await channel.declare_exchange(exchange, "topic", durable=True)
+        with pytest.raises(ChannelAccessRefused):
+            await target.publish(aio_pika.Message(b"{}"), key)
 
 
 async def test_a_service_works_in_its_own_schema_and_sees_no_other(

@@ -2,7 +2,7 @@
 
 import asyncio
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -60,18 +60,17 @@ async def buy(http: httpx.AsyncClient, wish: Wish) -> None:
         wish.order = (await insistently(http, "GET", f"/orders/{answer.json()['id']}")).json()
         if wish.order["status"] in SETTLED:
             return
-        assert loop.time() < deadline, f"order {wish.order['number']} is still {wish.order['status']}: {wish.order}"
-        await asyncio.sleep(0.1)
+        assert loop.time() < deadline, f"after {PATIENCE:g} s this order has not settled: {wish.order}"
+        await asyncio.sleep(0.4)
 
 
-async def buy_all(http: httpx.AsyncClient, wishes: Iterable[Wish], *, at_once: int, done: Callable[[], None]) -> None:
-    """Fulfil the wishes, so many at a time; `done` is called after each."""
+async def buy_all(http: httpx.AsyncClient, wishes: Iterable[Wish], *, at_once: int) -> None:
+    """Fulfil the wishes, so many at a time."""
     waiting = iter(wishes)
 
     async def buyer() -> None:
         for wish in waiting:
             await buy(http, wish)
-            done()
 
     async with asyncio.TaskGroup() as buyers:
         for _ in range(at_once):

@@ -277,6 +277,13 @@ async def test_draining_finishes_what_has_begun_and_takes_nothing_new(lane: Lane
 
     await eventually(has_begun)
     drained = asyncio.create_task(leaving.drain(within=5))
+    channel = await lane.channel()
+
+    async def takes_nothing() -> bool:
+        queue = await channel.declare_queue(topology.requests_queue("echo"), passive=True)
+        return queue.declaration_result.consumer_count == 0
+
+    await eventually(takes_nothing)
     with pytest.raises(DeadlinePassedError):
         await requester.request(asking(b"new", within=0.3))
     assert not drained.done()

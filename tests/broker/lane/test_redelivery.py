@@ -1,6 +1,8 @@
 """Workers that are killed: what they had begun is answered by others, and what kills them is stopped."""
 
 import asyncio
+import os
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -9,8 +11,8 @@ import pytest
 from broker import topology
 from broker.lane import Ask, Requester
 from broker.running import running
-from contracts.base import Refusal, request_poisoned
-from tests.broker.lane.carriers import Lane, next_message
+from contracts.base import Operation, Refusal, request_poisoned
+from tests.broker.lane.carriers import Lane, next_message, own_queue, publish
 from tests.broker.lane.doomed import service
 from tests.broker.lane.words import Die, Echo, Hold
 from tests.support.counting import Counting
@@ -40,16 +42,9 @@ async def consumers(lane: Lane, number: int) -> None:
     await eventually(consumed, within=20, every=0.2)
 
 
-def ask(requester: Requester) -> Ask:
-    """Asks with a quarter of a minute to go."""
-    return Ask(requester, asking_until(15))
-
-
-def asking_until(seconds: float) -> float:
-    """A deadline."""
-    import time
-
-    return time.time() + seconds
+async def ask(requester: Requester, operation: Operation[Echo]) -> Echo | Refusal:
+    """Ask with a quarter of a minute to go."""
+    return await Ask(requester, time.time() + 15)(operation)
 
 
 async def test_what_a_killed_worker_had_begun_is_answered_by_another(lane: Lane, spawn: Spawn, tmp_path: Path) -> None:
@@ -57,10 +52,10 @@ async def test_what_a_killed_worker_had_begun_is_answered_by_another(lane: Lane,
     requester = await lane.requester()
     await consumers(lane, 1)
     words = [f"word-{number}" for number in range(8)]
-    asked = [asyncio.create_task(ask(requester)(Hold(word=word))) for word in words]
+    asked = [asyncio.create_task(ask(requester, Hold(word=word))) for word in words]
 
     async def all_begun() -> bool:
-        return len(list(tmp_path.iterdir())) == len(words)
+        return len(os.listdir(tmp_path)) == len(words)
 
     await eventually(all_begun)
     redelivered = Counting("hedgerow_redeliveries_total", queue="doomed.requests")
@@ -75,7 +70,7 @@ async def test_a_request_that_kills_whoever_tries_it_is_refused_and_kept(lane: L
     workers = [await spawn(lane.amqp) for _ in range(2)]
     requester = await lane.requester()
     await consumers(lane, 2)
-    asked = asyncio.create_task(ask(requester)(Die(word="now")))
+    asked = asyncio.create_task(ask(requester, Die(word="now")))
     await asyncio.wait_for(asyncio.gather(*(worker.wait() for worker in workers)), 10)
     async with running(service, amqp_url=lane.amqp, database_url=None):
         answer = await asked
@@ -85,8 +80,19 @@ async def test_a_request_that_kills_whoever_tries_it_is_refused_and_kept(lane: L
     assert (kept.body, kept.headers["suspected-topic"]) == (b'{"word":"now"}', Die.topic)
 
 
-async def test_a_malformed_suspect_does_not_block_those_behind_it(lane: Lane) -> None:
-    requester = await lane.requester()
+async def test_a_malformed_request_that_was_delivered_again_does_not_block_those_behind_it(lane: Lane) -> None:
+    channel, requester = await lane.channel(), await lane.requester()
     async with running(service, amqp_url=lane.amqp, database_url=None):
-        answer = await ask(requester)(Hold(word="fine"))
-        assert not isinstance(answer, Refusal)
+        dropped = Counting("hedgerow_lane_dropped_total", reason="malformed")
+        await publish(channel, topology.REQUESTS, topology.suspects_key("doomed"), headers={"deadline": "soon"})
+
+        async def counted() -> bool:
+            return dropped.more == 1
+
+        await eventually(counted)
+        headers = {"deadline": int(time.time() * 1000) + 5000, "suspected-topic": Hold.topic}
+        mine = await own_queue(channel, topology.REPLIES, "mine")
+        properties = {"headers": headers, "reply_to": "mine|replies"}
+        await publish(channel, topology.REQUESTS, topology.suspects_key("doomed"), b'{"word":"fine"}', **properties)
+        assert b"fine" in (await next_message(mine)).body
+        assert await ask(requester, Hold(word="too"))

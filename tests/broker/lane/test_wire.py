@@ -1,5 +1,6 @@
 """A request as headers, and back."""
 
+import contextlib
 import string
 from typing import Any
 from uuid import UUID
@@ -43,10 +44,8 @@ def test_what_is_sent_is_what_arrives(request: Request) -> None:
 
 @given(st.dictionaries(st.sampled_from(NAMES) | st.text(), values))
 def test_no_header_whatsoever_raises_anything_but_malformed(headers: dict[str, Any]) -> None:
-    try:
+    with contextlib.suppress(MalformedRequestError):
         request_from("echo.say.v1", b"", headers, default_id="x")
-    except MalformedRequestError:
-        pass
 
 
 @pytest.mark.parametrize(

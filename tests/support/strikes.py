@@ -1,0 +1,58 @@
+"""Killing workers in the middle of their work.
+
+Promise: a worker is struck only while it demonstrably publishes: since it was started, rows have left its outbox, and now
+rows that were there at the last look still are, so that it may have sent them and not marked them as sent yet.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import asyncpg
+
+from tests.support.platform import Platform
+
+LOOK_EVERY = 0.004
+ROWS_UNDER_WAY = 6
+
+
+@dataclass
+class Victim:
+    """A worker as it is seen through its outbox."""
+
+    name: str
+    pid: int
+    kills: int = 0
+    is_back: bool = True
+    is_at_work: bool = False
+    seen: set[int] = field(default_factory=set)
+
+    def look(self, pid: int | None, rows: set[int]) -> bool:
+        """Whether it is in the middle of publishing."""
+        if pid is not None and pid != self.pid:
+            self.pid, self.is_back, self.is_at_work, self.seen = pid, True, False, set()
+        self.is_at_work = self.is_at_work or bool(self.seen - rows)
+        under_way, self.seen = self.seen & rows, rows
+        return self.is_back and self.is_at_work and len(under_way) >= ROWS_UNDER_WAY
+
+
+async def strike(platform: Platform, *names: str, until: Callable[[Counter[str]], bool]) -> Counter[str]:
+    """Kill these workers again and again, whichever is busy and was killed least, one at a time; returns how often each
+    was killed. `until` is asked with that before each kill."""
+    victims = [Victim(name, platform.pids[name]) for name in names]
+    look = " UNION ALL ".join(f"SELECT '{name}' AS service, id FROM {name}.outbox" for name in names)
+    connection = await asyncpg.connect(platform.servers.database)
+    try:
+        while not until(kills := Counter({victim.name: victim.kills for victim in victims})):
+            found, pids = await connection.fetch(look), platform.pids
+            rows = {name: {row["id"] for row in found if row["service"] == name} for name in names}
+            busy = [victim for victim in victims if victim.look(pids.get(victim.name), rows[victim.name])]
+            if busy and all(victim.is_back for victim in victims):
+                worst_off = min(busy, key=lambda victim: victim.kills)
+                platform.kill(worst_off.name)
+                worst_off.kills, worst_off.is_back = worst_off.kills + 1, False
+            await asyncio.sleep(LOOK_EVERY)
+    finally:
+        await connection.close()
+    return kills
