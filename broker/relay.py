@@ -30,7 +30,7 @@ _ROWS, _SHARE = "rows", "share"
 """What relays tell each other: there are rows for somebody, there are partitions (or relays) to share."""
 
 _WAITING = """
-SELECT id, partition, aggregate, exchange, topic, headers, body FROM outbox o
+SELECT id, aggregate, exchange, topic, headers, body, attempts FROM outbox o
 WHERE partition = ANY($1) AND (not_before IS NULL OR not_before <= now())
   AND NOT EXISTS (SELECT 1 FROM outbox b WHERE b.aggregate = o.aggregate AND b.id < o.id AND b.not_before > now())
 ORDER BY id LIMIT $2
@@ -152,12 +152,15 @@ class Relay:
         return len(sent)
 
     async def _publish_all(self, chains: Sequence[Sequence[asyncpg.Record]]) -> list[Published]:
-        """Publish the chains side by side; one by one after the broker has closed the channel, to find the row that it
-        closed it over."""
-        if not self._one_by_one:
-            return await asyncio.gather(*(self._publish(chain) for chain in chains))
+        """Publish the chains side by side; but one by one those that begin with a row that was refused before, and all
+        after the broker has closed the channel, to find the row that it closed it over."""
+        doubtful = [self._one_by_one or chain[0]["attempts"] > 0 for chain in chains]
         self._one_by_one = False
-        return [await self._publish(chain, alone=True) for chain in chains]
+        results = await asyncio.gather(
+            *(self._publish(chain) for chain, doubt in zip(chains, doubtful, strict=True) if not doubt)
+        )
+        alone = [chain for chain, doubt in zip(chains, doubtful, strict=True) if doubt]
+        return results + [await self._publish(chain, alone=True) for chain in alone]
 
     async def _publish(self, chain: Sequence[asyncpg.Record], *, alone: bool = False) -> Published:
         """Publish one aggregate's rows in order, up to the first that is refused."""

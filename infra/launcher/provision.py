@@ -11,11 +11,13 @@ from infra.launcher.state import State
 DATABASE = "hedgerow"
 # What a login may configure, write and read; {service} is its own name. Nobody writes to the default exchange.
 _EXCHANGES = "requests|replies|commands|events|presence|retries|returns|dead-letters"
+# Who declares a queue with a dead-letter exchange must be allowed to read it: hence the retry tiers.
+_READABLE = r"retries\..*|events\.history|presence\.manifests|amq\.gen-.*"
 _SHARED_QUEUES = r"reply\..*|replies\..*|presence\..*|retries\..*|dead-letters.*|events\..*|amq\.gen-.*"
 _RIGHTS = {
     "configure": rf"^({{service}}|{{service}}\..*|{_EXCHANGES}|{_SHARED_QUEUES})$",
     "write": r"^(?!amq\.default$).*$",
-    "read": ".*",
+    "read": rf"^({{service}}|{{service}}\..*|{_EXCHANGES}|{_READABLE})$",
 }
 # What a login may publish (write) and bind to (read) by routing key: it answers, does, says and is present under its
 # own name only. Edges alone say which manifests they accepted.

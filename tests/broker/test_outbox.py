@@ -154,5 +154,5 @@ async def test_a_commit_wakes_the_relay_with_the_partitions_it_filled(database: 
     database.wake = lambda _: None
 
 
-def test_aggregates_spread_over_all_partitions() -> None:
+async def test_aggregates_spread_over_all_partitions() -> None:
     assert {partition_of(new_token()) for _ in range(1000)} == set(range(PARTITIONS))

@@ -1,5 +1,6 @@
 """From bytes and text to an operation, or to a refusal that says where it is wrong."""
 
+import json
 from datetime import UTC, datetime
 from typing import Annotated, Any, ClassVar
 from uuid import UUID
@@ -17,7 +18,7 @@ from contracts.base import Input, Message, Operation, Refusal
 class Part(Input):
     name: str
     tags: tuple[str, ...] = ()
-    extra: dict[str, str] = {}
+    extra: Annotated[dict[str, str], Field(default_factory=dict)]
 
 
 class Order(Operation[Message]):
@@ -168,7 +169,7 @@ def test_an_escaped_backslash_before_u0000_is_no_nul() -> None:
 
 @pytest.mark.parametrize("params", [{"note": "\ud800"}, {"\ud800": "x"}, {"number": "\udfff"}])
 def test_half_a_character_in_a_parameter_is_refused(params: dict[str, str]) -> None:
-    assert wrong(**params)[0] == "invalid-request"
+    assert wrong(b"", **params)[0] == "invalid-request"
 
 
 values = st.recursive(
@@ -181,8 +182,6 @@ values = st.recursive(
 @st.composite
 def bodies(draw: st.DrawFn) -> bytes:
     """JSON that nearly fits, JSON that is cut, and anything else."""
-    import json
-
     fields = draw(st.dictionaries(st.sampled_from([*Order.model_fields, "other"]), values, max_size=4))
     body = json.dumps(fields, ensure_ascii=draw(st.booleans())).encode("utf-8", "surrogatepass")
     return draw(st.sampled_from([body, body[: len(body) // 2], draw(st.binary(max_size=40))]))

@@ -80,9 +80,7 @@ async def test_a_transaction_whose_connection_is_lost_is_done_again_and_says_it_
         begun.append(1)
         transaction.emit(Opened(account="a", number=len(begun)))
         if len(begun) == 1:
-            with pytest.raises(Exception, match="terminating|closed"):
-                await transaction.session.execute(text("SELECT pg_terminate_backend(pg_backend_pid())"))
-            await _add(transaction, "a")
+            await transaction.session.execute(text("SELECT pg_terminate_backend(pg_backend_pid())"))
 
     await database.transact(FLOW, lose_the_first)
     assert len(begun) == 2
@@ -97,7 +95,7 @@ async def test_who_is_always_broken_off_is_told_so(database: Database) -> None:
         raise_it = "DO $$ BEGIN RAISE EXCEPTION SQLSTATE '40001'; END $$"
         await transaction.session.execute(text(raise_it))
 
-    with pytest.raises(Exception, match="40001|SerializationError"):
+    with pytest.raises(Exception, match=r"40001|SerializationError"):
         await database.transact(FLOW, never)
     assert len(begun) == TRIES
 

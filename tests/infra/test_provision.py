@@ -88,6 +88,15 @@ async def test_a_service_cannot_speak_for_another(orders: Credentials, exchange:
             await target.publish(aio_pika.Message(b"{}"), key)
 
 
+async def test_a_service_cannot_read_another_s_queue(place: Servers, orders: Credentials) -> None:
+    async with await aio_pika.connect(place.amqp) as connection:
+        await (await connection.channel()).declare_queue("users.requests", durable=True)
+    async with await aio_pika.connect(orders.amqp_url) as connection:
+        queue = await (await connection.channel()).get_queue("users.requests", ensure=False)
+        with pytest.raises(ChannelAccessRefused):
+            await queue.get(fail=False)
+
+
 async def test_a_service_works_in_its_own_schema_and_sees_no_other(
     state: State, place: Servers, orders: Credentials
 ) -> None:

@@ -18,7 +18,7 @@ from tests.support.load import Wish, buy_all, insistently
 from tests.support.platform import Platform
 from tests.support.strikes import strike
 
-ORDERS, AT_ONCE = 200, 24
+ORDERS, AT_ONCE = 200, 32
 WORKERS = ("orders", "catalog", "payments")
 REDELIVERED, SUPPRESSED, GIVEN_UP = (
     "a message was delivered again",
