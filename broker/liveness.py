@@ -48,7 +48,7 @@ class Liveness:
     def proven(self, queue: str, message: aio_pika.abc.AbstractIncomingMessage) -> bool:
         """Note a delivery; true if it was only a probe and needs no more than an acknowledgement."""
         self._prove(queue)
-        return message.type == _PROBE
+        return message.type == _PROBE and message.exchange == topology.RETURNS
 
     @contextlib.contextmanager
     def busy(self, queue: str) -> Iterator[None]:

@@ -4,7 +4,8 @@ Promise: acknowledged only after the effect is committed, or the failure is safe
 letters; each queue has a channel and a prefetch of its own, so that an error on one does not end the handlers of
 another; what keeps killing the process is given up on long before the broker's own delivery limit, and only that:
 what was prefetched beside it is not. While the database is away, messages wait for it and no attempt is counted. A
-service without a database hears each queue's messages one at a time, in the queue's order, at least once.
+handler without a transaction hears its queue's messages one at a time, in the queue's order; without a database at
+least once.
 """
 
 import asyncio
@@ -194,11 +195,13 @@ class Subscriptions:
         given[Ask] = Ask(self._requester, time.time() + DEFAULT_SECONDS, traceparent=message.origin.traceparent)
         if listener.first is not None:
             given[listener.first.gives] = await listener.first.handler(said, **pick(listener.first.wants, given))
-        if self._database is None:
-            async with self._one_at_a_time[listener.queue]:
+        database = self._database
+        takes_turns = database is None or Transaction not in listener.wants.values()
+        async with self._one_at_a_time[listener.queue] if takes_turns else contextlib.nullcontext():
+            if database is None:
                 await listener.handler(said, **pick(listener.wants, given))
-        else:
-            await self._database.transact(message.origin, lambda tx: self._once(listener, message, said, given, tx))
+            else:
+                await database.transact(message.origin, lambda tx: self._once(listener, message, said, given, tx))
 
     async def _once(
         self, listener: Listener, message: Incoming, said: Said, given: dict[object, object], transaction: Transaction

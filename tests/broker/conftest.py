@@ -13,6 +13,12 @@ from tests.support.servers import RealServers
 QUICK_TIERS = {"1s": 0.1, "10s": 0.15, "1m": 0.2, "10m": 0.25}
 
 
+@pytest.fixture
+def quick_tiers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Retry tiers that a test can wait for, of use to services that start after."""
+    monkeypatch.setattr(topology, "TIERS", QUICK_TIERS)
+
+
 @pytest.fixture(scope="module")
 def shared_amqp(servers: RealServers) -> Iterator[str]:
     """A virtual host for the tests of one module; its retry tiers are quick."""

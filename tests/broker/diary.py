@@ -87,7 +87,7 @@ def diary(pages: Pages | None = None, *, ordered: bool = True, grown: bool = Tru
         row = {"account": said.account, "number": said.number, "attempt": attempt}
         await tx.session.execute(text("INSERT INTO diary VALUES (DEFAULT, :account, :number, :attempt)"), row)
         tx.emit(Written(account=said.account, number=said.number))
-        if pages and said.account in pages:
+        if pages is not None and said.account in pages:
             await pages[said.account](said, attempt)
 
     service.hears(Opened, ordered=ordered)(write_down)
@@ -194,12 +194,14 @@ async def waiting(harness: Harness, queue: str) -> int:
         return declared.declaration_result.message_count or 0
 
 
-async def put(harness: Harness, exchange: str, key: str, body: bytes, headers: dict[str, Any] | None = None) -> None:
+async def put(
+    harness: Harness, exchange: str, key: str, body: bytes, headers: dict[str, Any], kind: str | None = None
+) -> None:
     """Publish as a stranger would: whatever it is, as it is."""
     assert harness.link.connection is not None
     async with harness.link.connection.channel() as channel:
         target = await channel.get_exchange(exchange, ensure=False)
-        await target.publish(aio_pika.Message(body, headers=headers or {}), key)
+        await target.publish(aio_pika.Message(body, headers=headers, type=kind), key)
 
 
 def count(counter: Counter, *labels: str) -> float:

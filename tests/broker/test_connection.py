@@ -5,11 +5,11 @@ import time
 
 import pytest
 from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage
-from aio_pika.exceptions import ChannelNotFoundEntity
+from aio_pika.exceptions import AMQPError
 from yarl import URL
 
 from broker.connection import HEARTBEAT_SECONDS, BrokerAwayError, Link, login_of, tuned
-from tests.support.cuts import cut_connections
+from tests.support.cuts import cut_connections, cuttable
 from tests.support.eventually import eventually
 from tests.support.servers import RealServers
 
@@ -79,6 +79,7 @@ class TestOnABroker:
         assert len(tries) == 3
 
     async def test_after_a_cut_it_says_so_and_connects_again(self, amqp: str, servers: RealServers) -> None:
+        amqp = cuttable(servers, amqp)
         link, story = Link(amqp, name="tests"), list[str]()
 
         async def connected(_: AbstractConnection) -> None:
@@ -88,7 +89,7 @@ class TestOnABroker:
         link.on_loss(lambda: story.append("lost"))
         await link.start()
         await link.wait_up(within=5)
-        await cut_connections(servers, amqp)
+        cut_connections(servers, amqp)
 
         async def back() -> bool:
             return story == ["connected", "lost", "connected"] and link.is_up
@@ -107,7 +108,7 @@ class TestOnABroker:
         link.on_connect(set_up)
         await link.start()
         await link.wait_up(within=5)
-        with pytest.raises(ChannelNotFoundEntity):
+        with pytest.raises((AMQPError, RuntimeError)):
             await channels[0].declare_queue("not-there", passive=True)
 
         async def back() -> bool:
@@ -136,7 +137,7 @@ class TestOnABroker:
         await eventually(back)
         await link.close()
 
-    async def test_a_link_that_is_closed_stays_closed(self, amqp: str, servers: RealServers) -> None:
+    async def test_a_link_that_is_closed_stays_closed(self, amqp: str) -> None:
         link = Link(amqp, name="tests")
         await link.start()
         await link.wait_up(within=5)

@@ -14,7 +14,7 @@ from broker import topology
 from broker.connection import Link
 from broker.liveness import Liveness
 from broker.running import STUCK
-from tests.support.cuts import cut_connections
+from tests.support.cuts import cut_connections, cuttable
 from tests.support.eventually import eventually
 from tests.support.processes import spawning
 from tests.support.servers import RealServers
@@ -54,6 +54,12 @@ class Worker:
 
 
 Hire = Callable[[], "asyncio.Future[Worker]"]
+
+
+@pytest.fixture
+def amqp(amqp: str, servers: RealServers) -> str:
+    """For a login of its own."""
+    return cuttable(servers, amqp)
 
 
 @pytest.fixture
@@ -132,7 +138,7 @@ async def test_a_worker_whose_handler_takes_twelve_seconds_is_well(hire: Hire) -
 
 async def test_a_broker_that_was_away_is_no_reason(hire: Hire, amqp: str, servers: RealServers) -> None:
     worker = await hire()
-    await cut_connections(servers, amqp)
+    cut_connections(servers, amqp)
     await stays_well(worker, seconds=20 / FASTER)
     assert worker.link.is_up
 

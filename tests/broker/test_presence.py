@@ -23,11 +23,9 @@ from broker.running import running
 from broker.service import Service
 from contracts.base import Event, Message
 from contracts.presence import Accepted, Beat, Bye, Hello, Manifest, Offer, RollCall, Route
-from infra.launcher.management import Management
-from infra.launcher.provision import vhost_of, with_login
 from tests.broker.lane.carriers import next_message
 from tests.support.counting import Counting
-from tests.support.cuts import cut_connections
+from tests.support.cuts import cut_connections, cuttable
 from tests.support.eventually import eventually
 from tests.support.processes import spawning
 from tests.support.servers import RealServers
@@ -51,11 +49,7 @@ class Presence:
 
     def login(self, service: str) -> str:
         """The address for a login of this service; without it the tests' own login speaks, which is trusted."""
-        vhost, login = vhost_of(self.amqp), f"{service}@{vhost_of(self.amqp)}"
-        with Management(self._servers.rabbitmq_management) as management:
-            management.make_login(login, "secret")
-            management.permit(login, vhost, configure=".*", write=".*", read=".*")
-        return with_login(self.amqp, login, "secret")
+        return cuttable(self._servers, self.amqp, service=service)
 
     async def link(self, name: str, amqp: str | None = None) -> Link:
         """A link that is started by whoever has set it up."""
@@ -74,7 +68,9 @@ class Presence:
             await (await channel.get_queue(topology.requests_queue(of.service))).consume(_ignore)
 
         link.on_connect(consume)
-        herald = Herald(of, publishing=link, consuming=link, liveness=Liveness(link))
+        voice = await self.link(of.service, amqp)
+        herald = Herald(of, publishing=voice, consuming=link, liveness=Liveness(link))
+        await voice.start()
         await link.start()
         await link.wait_up(within=10)
         beating = asyncio.create_task(herald.beat_forever())
@@ -116,7 +112,7 @@ async def _ignore(_: object) -> None:
 @pytest.fixture
 async def presence(servers: RealServers, amqp: str) -> AsyncIterator[Presence]:
     async with AsyncExitStack() as stack:
-        yield Presence(servers, amqp, stack)
+        yield Presence(servers, cuttable(servers, amqp), stack)
 
 
 def record(registry: Registry, service: str) -> ServiceRecord | None:
@@ -221,7 +217,7 @@ async def test_after_a_cut_everybody_is_known_again(presence: Presence, servers:
     found = record(registry, "shop")
     assert found is not None
     found.instances.clear()
-    await cut_connections(servers, presence.amqp, at_least=2)
+    cut_connections(servers, presence.amqp)
     await is_present(registry, "shop", within=10)
 
 
@@ -323,14 +319,15 @@ async def test_a_beat_of_a_service_with_twelve_queues_has_at_most_300_bytes(amqp
 
 async def test_the_ages_in_a_beat_are_in_the_order_of_the_manifest(presence: Presence) -> None:
     of = Manifest(service="shop", version="1", offers=manifest("shop").offers, hears=("a.x.v1", "b.x.v1"))
-    link = await presence.link("shop")
+    link, voice = await presence.link("shop"), await presence.link("voice")
     liveness = Liveness(link)
     for queue in ("shop.b.x.v1", "shop.requests", "shop.a.x.v1"):
         liveness.watch(queue)
     ages = {"shop.b.x.v1": 3.0, "shop.requests": 1.0, "shop.a.x.v1": 2.0}
     liveness._last = {queue: time.monotonic() - age for queue, age in ages.items()}
-    herald = Herald(of, publishing=link, consuming=link, liveness=liveness)
+    herald = Herald(of, publishing=voice, consuming=link, liveness=liveness)
     registry = await presence.watcher()
+    await voice.start()
     await link.start()
     await link.wait_up(within=5)
     beating = asyncio.create_task(herald.beat_forever())

@@ -87,6 +87,14 @@ async def test_a_message_without_our_headers_is_given_up_at_once(bench: Bench) -
     assert letter.headers["colour"] == "green"
 
 
+async def test_a_stranger_may_call_a_message_a_probe(bench: Bench) -> None:
+    headers = bench.harness.number(bench.opened(1))
+    await put(
+        bench.harness, topology.EVENTS, Opened.topic, bench.opened(1).model_dump_json().encode(), headers, "probe"
+    )
+    await bench.has_written(1)
+
+
 async def test_headers_of_strangers_are_kept_when_a_message_is_tried_again(bench: Bench) -> None:
     async def fail(_: Any, __: Attempt) -> None:
         raise GatewayAwayError

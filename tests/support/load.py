@@ -33,7 +33,7 @@ class Wish:
 async def insistently(
     http: httpx.AsyncClient, method: str, path: str, *, body: Any = None, key: str | None = None
 ) -> httpx.Response:
-    """The answer, asked for again as long as it is a passing failure (5xx, a lost connection, a key still in progress)."""
+    """The answer; asked for again after a passing failure: a 5xx, a lost connection, a key still in progress."""
     headers = {"Idempotency-Key": key} if key else {}
     loop = asyncio.get_running_loop()
     deadline = loop.time() + PATIENCE

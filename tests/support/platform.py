@@ -1,5 +1,8 @@
-"""The whole platform for tests: started by the real launcher, with a state folder, a port, a virtual host and a database of
-its own, so that it never meets a platform that a developer runs in the same tree."""
+"""The whole platform for tests, started by the real launcher.
+
+It has a state folder, a port, a virtual host and a database of its own, so that it never meets a platform that a
+developer runs in the same tree.
+"""
 
 import json
 import os
@@ -11,13 +14,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+from urllib.parse import quote, unquote, urlsplit
 
 import httpx
 
 from infra.launcher.leftovers import end_leftovers
 from infra.launcher.program import Program
-from infra.launcher.provision import Servers
+from infra.launcher.provision import Servers, vhost_of
 from infra.launcher.services import Addresses, edge, worker
 from infra.launcher.state import REPOSITORY, State
 
@@ -81,6 +85,16 @@ class Platform:
         url, headers = f"http://127.0.0.1:{port}/v1/ledger", {"Authorization": f"Bearer {key}"}
         answer = httpx.get(url, headers=headers, timeout=10, trust_env=False)
         return list(answer.raise_for_status().json()["data"])
+
+    def broker(self, kind: Literal["consumers", "channels", "queues"]) -> Any:
+        """What RabbitMQ's management API knows of this platform's consumers, channels or queues."""
+        assert self.servers.rabbitmq_management
+        place = urlsplit(self.servers.rabbitmq_management)
+        vhost = quote(vhost_of(self.servers.amqp), safe="")
+        path = f"/api/vhosts/{vhost}/channels" if kind == "channels" else f"/api/{kind}/{vhost}"
+        login = (unquote(place.username or ""), unquote(place.password or ""))
+        url = f"http://{place.hostname}:{place.port}{path}"
+        return httpx.get(url, auth=login, timeout=10, trust_env=False).raise_for_status().json()
 
     def log(self, name: str) -> list[dict[str, Any]]:
         """What a process, its killed predecessors included, wrote: a line that is no JSON is `{"event": line}`."""

@@ -1,7 +1,7 @@
 """Killing workers in the middle of their work.
 
-Promise: a worker is struck only while it demonstrably publishes: since it was started, rows have left its outbox, and now
-rows that were there at the last look still are, so that it may have sent them and not marked them as sent yet.
+Promise: a worker is struck only while it demonstrably publishes: since it was started, rows have left its outbox, and
+now rows that were there at the last look still are, so that it may have sent them and not marked them as sent yet.
 """
 
 import asyncio
@@ -38,8 +38,10 @@ class Victim:
 
 
 async def strike(platform: Platform, *names: str, until: Callable[[Counter[str]], bool]) -> Counter[str]:
-    """Kill these workers again and again, one at a time and each as often as the others (the launcher waits longer and longer
-    with one that keeps dying); returns how often each was killed. `until` is asked with that at each look."""
+    """Kill these workers again and again, one at a time; returns how often each was killed. `until` is asked with it.
+
+    Each is killed as often as the others: with one that keeps dying the launcher waits longer and longer.
+    """
     victims = [Victim(name, platform.pids[name]) for name in names]
     look = " UNION ALL ".join(f"SELECT '{name}' AS service, id FROM {name}.outbox" for name in names)
     connection = await asyncpg.connect(platform.servers.database)

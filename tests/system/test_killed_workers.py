@@ -1,7 +1,7 @@
 """Workers are killed in the middle of two hundred orders, and nothing is lost, done twice or left half done.
 
-Killing workers that have nothing to do would prove nothing, so the run counts what the kills brought about: messages that the
-broker delivered again, and duplicates that the inbox suppressed.
+Killing workers that have nothing to do would prove nothing, so the run counts what the kills brought about: messages
+that the broker delivered again, and duplicates that the inbox suppressed.
 """
 
 import asyncio
@@ -25,9 +25,10 @@ REDELIVERED, SUPPRESSED, GIVEN_UP = (
     "a duplicate was suppressed",
     "a message was given up on",
 )
+SEEN = (REDELIVERED, SUPPRESSED)
 ENOUGH = 20
 CARDS = ["pm_card_visa"] * 7 + ["pm_card_visa_chargeDeclined"] * 2 + ["pm_sandbox_capture_fails"]
-REASONS = {
+REASONS: dict[str, set[str | None]] = {
     "pm_card_visa": {None, "out-of-stock"},
     "pm_card_visa_chargeDeclined": {"payment-declined", "out-of-stock"},
     "pm_sandbox_capture_fails": {"capture-failed", "out-of-stock"},
@@ -46,8 +47,10 @@ async def test_killed_workers_lose_nothing_and_do_nothing_twice(
     kills = await strike(
         platform,
         *WORKERS,
-        until=lambda kills: flow.done()
-        or (min(kills.values()) >= 2 and min((counted(platform) - before)[what] for what in SEEN) >= ENOUGH),
+        until=lambda kills: (
+            flow.done()
+            or (min(kills.values()) >= 2 and min((counted(platform) - before)[what] for what in SEEN) >= ENOUGH)
+        ),
     )
     await asyncio.gather(flow, newcomers)
 
@@ -63,9 +66,6 @@ async def test_killed_workers_lose_nothing_and_do_nothing_twice(
     )
     assert seen[GIVEN_UP] == 0
     print(f"{dict(kills)} kills, {seen[REDELIVERED]} redeliveries, {seen[SUPPRESSED]} duplicates suppressed")
-
-
-SEEN = (REDELIVERED, SUPPRESSED)
 
 
 def counted(platform: Platform) -> Counter[str]:
@@ -89,12 +89,12 @@ async def register_while_users_is_killed(platform: Platform, flow: "asyncio.Task
 
 
 async def every_worker_is_back(platform: Platform, staff: Customer, first_pids: dict[str, int]) -> None:
-    """Nobody helped, and everybody is there again: new processes for those that were killed, the old ones for the rest."""
+    """Nobody helped, and everybody is there again: those that were killed as new processes, the rest as the old."""
 
     async def check() -> bool:
         page = await staff.get("/services")
         states = {service["name"]: service["state"] for service in page["services"]}
-        assert states == dict.fromkeys((*WORKERS, "users"), "present")
+        assert {name: states[name] for name in (*WORKERS, "users")} == dict.fromkeys((*WORKERS, "users"), "present")
         pids = platform.pids
         assert {name for name in pids if pids[name] != first_pids[name]} == {*WORKERS, "users"}
         assert all(psutil.pid_exists(pid) for pid in pids.values())

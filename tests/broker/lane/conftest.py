@@ -6,10 +6,12 @@ from contextlib import AsyncExitStack
 import pytest
 
 from tests.broker.lane.carriers import CARRIERS, Lane
+from tests.support.cuts import cuttable
+from tests.support.servers import RealServers
 
 
 @pytest.fixture(params=CARRIERS)
-async def lane(request: pytest.FixtureRequest, amqp: str) -> AsyncIterator[Lane]:
+async def lane(request: pytest.FixtureRequest, amqp: str, servers: RealServers) -> AsyncIterator[Lane]:
     """A lane on a virtual host of its own."""
     async with AsyncExitStack() as stack:
-        yield Lane(CARRIERS[request.param], amqp, stack)
+        yield Lane(CARRIERS[request.param], cuttable(servers, amqp), stack)

@@ -220,7 +220,7 @@ async def test_when_the_connection_is_cut_what_is_in_flight_fails_at_once(lane: 
     requests = await own_queue(channel, topology.REQUESTS, SAY)
     asked = [asyncio.create_task(requester.request(asking(within=30))) for _ in range(3)]
     await next_message(requests)
-    await cut_connections(servers, lane.amqp, at_least=2)
+    cut_connections(servers, lane.amqp)
     for ask in asked:
         with pytest.raises(BrokerAwayError):
             await asyncio.wait_for(ask, 2)
@@ -238,7 +238,7 @@ async def test_after_a_cut_it_works_again_by_itself_with_a_fresh_reply_queue(lan
     copies = await own_queue(channel, topology.REQUESTS, SAY)
     await requester.request(asking())
     addresses.append((await next_message(copies)).reply_to or "")
-    await cut_connections(servers, lane.amqp, at_least=4)
+    cut_connections(servers, lane.amqp)
     copies = await own_queue(await lane.channel(), topology.REQUESTS, SAY)
 
     async def answered() -> bool:
