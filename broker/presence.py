@@ -24,7 +24,7 @@ from broker.liveness import Liveness
 from broker.registry import Registry
 from broker.telemetry import REFUSED_CLAIMS, log
 from contracts.base import Message
-from contracts.presence import Accepted, Beat, Bye, Hello, Manifest, RollCall
+from contracts.presence import Accepted, Beat, Bye, Hello, Manifest, Refused, RollCall
 
 BEAT_EVERY = 2.0
 ROLL_CALL_AT_MOST_EVERY = 0.5
@@ -68,6 +68,7 @@ class Herald:
         self._publishing = publishing
         self._consuming = consuming
         self._left = False
+        self._told: set[Refused] = set()
         consuming.on_connect(self._listen_to_roll_calls)
 
     async def beat_forever(self) -> None:
@@ -104,11 +105,19 @@ class Herald:
         channel = await self._consuming.channel(connection)
         queue = await _own_queue(channel, self._manifest.service)
         await queue.bind(topology.PRESENCE, RollCall.topic)
-        await queue.consume(self._answer_the_roll_call, no_ack=True)
+        await queue.bind(topology.PRESENCE, f"{Refused.topic}.{self._manifest.service}")
+        await queue.consume(self._hear, no_ack=True)
         await self._hello()
 
-    async def _answer_the_roll_call(self, _: AbstractIncomingMessage) -> None:
-        await self._hello()
+    async def _hear(self, message: AbstractIncomingMessage) -> None:
+        if message.routing_key == RollCall.topic:
+            await self._hello()
+            return
+        with contextlib.suppress(ValidationError):
+            refused = Refused.model_validate_json(message.body)
+            if refused not in self._told:
+                self._told.add(refused)
+                log.warning("a claim of this service was refused", claim=refused.claim, reason=refused.reason)
 
 
 class Watcher:
@@ -215,14 +224,24 @@ class Watcher:
         self._on_change()
 
     async def _greet(self, hello: Hello, login: str, now: float) -> None:
+        known = self.registry.services.get(hello.manifest.service)
+        is_new = known is None or hello.instance not in known.instances
         if not self.registry.hello(hello, login=login, now=now):
             return
+        if is_new:
+            await self._tell_refusals(hello.manifest.service, login)
         record = self.registry.services[hello.manifest.service]
         digest = record.manifest.digest
         if self._kept.get(record.name) != digest:
             self._kept[record.name] = digest
             accepted = Accepted(login=record.login, manifest=record.manifest, newest=record.newest)
             await self._voice.say(accepted, f"{Accepted.topic}.{record.name}")
+
+    async def _tell_refusals(self, service: str, login: str) -> None:
+        for refused in self.registry.refused:
+            if (refused.service, refused.login) == (service, login):
+                told = Refused(service=service, claim=refused.claim, reason=refused.reason)
+                await self._voice.say(told, f"{Refused.topic}.{service}")
 
 
 async def _own_queue(channel: aio_pika.abc.AbstractChannel, owner: str) -> aio_pika.abc.AbstractQueue:

@@ -96,6 +96,15 @@ class RollCall(Message):
     asked_by: UUID
 
 
+class Refused(Message):
+    """What a service claimed and did not get, told to it by an edge, so that its author reads it in its own output."""
+
+    topic: ClassVar[str] = "presence.refused"
+    service: str
+    claim: str
+    reason: str
+
+
 class Accepted(Message):
     """A manifest that an edge accepted, kept so that a service that is away is still known."""
 

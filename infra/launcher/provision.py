@@ -20,7 +20,7 @@ _RIGHTS = {
     "read": rf"^({{service}}|{{service}}\..*|{_EXCHANGES}|{_READABLE})$",
 }
 # What a login may publish (write) and bind to (read) by routing key: it answers, does, says and is present under its
-# own name only. Edges alone say which manifests they accepted.
+# own name only. Edges alone say which manifests they accepted and what they refused.
 _TOPIC_RIGHTS = {
     "requests": (".*", r"^(suspects\.)?{service}(\..*)?$"),
     "commands": (".*", r"^{service}\..*$"),
@@ -31,7 +31,7 @@ _EDGE_TOPIC_RIGHTS = {
     "requests": (".*", "^$"),
     "commands": ("^$", "^$"),
     "events": ("^$", ".*"),
-    "presence": (r"^presence\.(roll-call|accepted\..*)$", ".*"),
+    "presence": (r"^presence\.(roll-call|(accepted|refused)\..*)$", ".*"),
 }
 
 

@@ -61,7 +61,7 @@ async def buy(http: httpx.AsyncClient, wish: Wish) -> None:
         if wish.order["status"] in SETTLED:
             return
         assert loop.time() < deadline, f"after {PATIENCE:g} s this order has not settled: {wish.order}"
-        await asyncio.sleep(0.4)
+        await asyncio.sleep(1)
 
 
 async def buy_all(http: httpx.AsyncClient, wishes: Iterable[Wish], *, at_once: int) -> None:

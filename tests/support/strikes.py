@@ -23,7 +23,6 @@ class Victim:
 
     name: str
     pid: int
-    kills: int = 0
     is_back: bool = True
     is_at_work: bool = False
     seen: set[int] = field(default_factory=set)
@@ -37,23 +36,30 @@ class Victim:
         return self.is_back and self.is_at_work and len(under_way) >= ROWS_UNDER_WAY
 
 
-async def strike(platform: Platform, *names: str, until: Callable[[Counter[str]], bool]) -> Counter[str]:
-    """Kill these workers again and again, one at a time; returns how often each was killed. `until` is asked with it.
+async def strike(
+    platform: Platform, *names: str, during: "asyncio.Task[None]", enough: Callable[[Counter[str]], bool]
+) -> Counter[str]:
+    """Kill these workers again and again, one at a time, until `during` is done or it was `enough`, which is asked before
+    each kill with the kills so far; returns them.
 
     Each is killed as often as the others: with one that keeps dying the launcher waits longer and longer.
     """
     victims = [Victim(name, platform.pids[name]) for name in names]
     look = " UNION ALL ".join(f"SELECT '{name}' AS service, id FROM {name}.outbox" for name in names)
+    kills = Counter(dict.fromkeys(names, 0))
     connection = await asyncpg.connect(platform.servers.database)
     try:
-        while not until(kills := Counter({victim.name: victim.kills for victim in victims})):
+        while not during.done():
             found, pids = await connection.fetch(look), platform.pids
             rows = {name: {row["id"] for row in found if row["service"] == name} for name in names}
             busy = [victim for victim in victims if victim.look(pids.get(victim.name), rows[victim.name])]
-            spared = [victim for victim in busy if victim.kills == min(kills.values())]
+            spared = [victim for victim in busy if kills[victim.name] == min(kills.values())]
             if spared and all(victim.is_back for victim in victims):
+                if enough(kills):
+                    break
                 platform.kill(spared[0].name)
-                spared[0].kills, spared[0].is_back = spared[0].kills + 1, False
+                kills[spared[0].name] += 1
+                spared[0].is_back = False
             await asyncio.sleep(LOOK_EVERY)
     finally:
         await connection.close()

@@ -68,6 +68,7 @@ async def test_a_claim_to_anothers_route_is_refused_for_all_to_see(
             (claim["service"], claim["claim"], claim["reason"]) for claim in refused
         }
         assert [(await customer.get(f"/products/{sku}"))["sku"] for _ in range(10)] == [sku] * 10
+        await eventually(lambda: says(tmp_path / "thief.out", "a claim of this service was refused"))
 
 
 def test_a_claim_to_anothers_operation_ends_the_plug_in_with_the_reason(platform: Platform, tmp_path: Path) -> None:
@@ -118,6 +119,11 @@ async def gets(customer: Customer, path: str, status: int) -> bool:
 async def is_heard(platform: Platform, queue: str) -> bool:
     """Whether somebody consumes the queue."""
     return queue in {consumer["queue"]["name"] for consumer in platform.broker("consumers")}
+
+
+async def says(output: Path, words: str) -> bool:
+    """Whether the plug-in's output has these words."""
+    return words in output.read_text()
 
 
 async def listed(customer: Customer, path: str, wanted: int) -> list[Any]:

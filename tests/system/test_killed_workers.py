@@ -44,14 +44,12 @@ async def test_killed_workers_lose_nothing_and_do_nothing_twice(
 
     flow = asyncio.create_task(buy_all(customer.http, wishes, at_once=AT_ONCE))
     newcomers = asyncio.create_task(register_while_users_is_killed(platform, flow))
-    kills = await strike(
-        platform,
-        *WORKERS,
-        until=lambda kills: (
-            flow.done()
-            or (min(kills.values()) >= 2 and min((counted(platform) - before)[what] for what in SEEN) >= ENOUGH)
-        ),
-    )
+
+    def enough(kills: Counter[str]) -> bool:
+        seen = counted(platform) - before
+        return min(kills.values()) >= 2 and min(seen[what] for what in SEEN) >= ENOUGH
+
+    kills = await strike(platform, *WORKERS, during=flow, enough=enough)
     await asyncio.gather(flow, newcomers)
 
     await every_worker_is_back(platform, staff, first_pids)
