@@ -39,8 +39,8 @@ class Victim:
 async def strike(
     platform: Platform, *names: str, during: "asyncio.Task[None]", enough: Callable[[Counter[str]], bool]
 ) -> Counter[str]:
-    """Kill these workers again and again, one at a time, until `during` is done or it was `enough`, which is asked before
-    each kill with the kills so far; returns them.
+    """Kill these workers again and again, one at a time, until `during` is done or it was `enough`; returns how often
+    each was killed, which `enough` is asked with before each kill.
 
     Each is killed as often as the others: with one that keeps dying the launcher waits longer and longer.
     """

@@ -1,5 +1,6 @@
 """A service in one file of somebody else's folder, plugged in while the platform runs: the README's own example."""
 
+import asyncio
 import re
 import subprocess
 import sys
@@ -123,7 +124,7 @@ async def is_heard(platform: Platform, queue: str) -> bool:
 
 async def says(output: Path, words: str) -> bool:
     """Whether the plug-in's output has these words."""
-    return words in output.read_text()
+    return words in await asyncio.to_thread(output.read_text)
 
 
 async def listed(customer: Customer, path: str, wanted: int) -> list[Any]:

@@ -114,8 +114,8 @@ async def test_expired_work_that_waited_in_the_prefetch_buffer_is_never_started(
     await lane.responder(hog)
     channel, requester = await lane.channel(), await lane.requester()
     expired = Counting("hedgerow_lane_dropped_total", reason="expired")
-    await publish(channel, topology.REQUESTS, SAY, b"1", headers={"deadline": _in(5)})
-    await publish(channel, topology.REQUESTS, SAY, b"2", headers={"deadline": _in(0.2)})
+    for body, deadline in ((b"1", _in(5)), (b"2", _in(0.2))):
+        await publish(channel, topology.REQUESTS, SAY, body, headers={"deadline": deadline})
     await requester.request(asking(b"3"))
     assert started == [b"1", b"3"]
     assert expired.more == 1
