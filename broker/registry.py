@@ -165,16 +165,18 @@ class Registry:
             return False
         if offer.http is None:
             return True
-        holder = self._holder(name, offer.http.path)
-        if holder is not None:
-            claim = f"{offer.http.method} {offer.http.path}"
-            self._refuse(name, login, claim, f"the path is held by {holder}")
-        return holder is None
+        reason = self._taken(name, offer.http.path)
+        if reason is not None:
+            self._refuse(name, login, f"{offer.http.method} {offer.http.path}", reason)
+        return reason is None
 
-    def _holder(self, name: str, path: str) -> str | None:
+    def _taken(self, name: str, path: str) -> str | None:
+        """Why the service may not have the path, if so."""
+        if path.startswith("/{"):
+            return "the path would take everybody's: its first segment must be a word"
         for record, offer in self.offers():
             if record.name != name and offer.http is not None and overlap(offer.http.path, path):
-                return record.name
+                return f"the path is held by {record.name}"
         return None
 
     def _refuse(self, service: str, login: str, claim: str, reason: str) -> None:

@@ -16,7 +16,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import asyncpg
 import uvloop
+from sqlalchemy.exc import DBAPIError
 
 from broker import answers, inbox
 from broker.answering import Answering
@@ -34,7 +36,7 @@ from broker.retries import Retries
 from broker.service import Service
 from broker.subscriptions import Subscriptions
 from broker.telemetry import configure_logging, log
-from broker.transaction import Database, Transaction
+from broker.transaction import Database, DatabaseAwayError, Transaction
 
 GRACE = 8.0
 BROKER_PATIENCE = 60.0
@@ -112,6 +114,8 @@ def run(service: Service) -> None:
         code = uvloop.run(_serve(service, amqp_url, os.environ.get("HEDGEROW_DATABASE_URL")))
     except BrokerAwayError as error:
         sys.exit(f"{service.name}: {error}; is HEDGEROW_AMQP_URL right?")
+    except (OSError, DBAPIError, asyncpg.PostgresError, DatabaseAwayError) as error:
+        sys.exit(f"{service.name}: the database can't be used ({error}); is HEDGEROW_DATABASE_URL right?")
     except (TypeError, ValueError) as error:
         log.exception("the service can't be put together")
         sys.exit(f"{service.name}: {error}")
@@ -144,7 +148,7 @@ async def _must_not_end(chore: Callable[[], Coroutine[Any, Any, None]], stuck: a
 
 async def _database(service: Service, url: str | None) -> Database | None:
     if url is None:
-        if service.migrations is not None:
+        if service.needs_database:
             raise ValueError(
                 "set HEDGEROW_DATABASE_URL to the service's database (postgresql://role:password@host/name)"
             )

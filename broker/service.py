@@ -156,6 +156,13 @@ class Service:
 
         run(self)
 
+    @property
+    def needs_database(self) -> bool:
+        """Whether it has tables, or a handler that wants a transaction."""
+        wants = (*self.answerers.values(), *self.listeners.values())
+        wanted = [one.wants for one in wants] + [wants for _, wants in self.starters]
+        return self.migrations is not None or any(Transaction in kinds.values() for kinds in wanted)
+
     def check(self) -> None:
         """Raises TypeError if a handler wants something that can't be given."""
         given = {Transaction, Ask, *self.provided}

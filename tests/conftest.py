@@ -12,7 +12,6 @@ from tests.support.servers import RealServers
 from tests.support.servers import servers as real_servers
 
 
-
 class Start(Protocol):
     """Starts a service under test."""
 

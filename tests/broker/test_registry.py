@@ -69,6 +69,12 @@ def test_another_services_operation_is_refused_and_listed_once(registry: Registr
     assert claims(registry) == [("cat", "catalog.get-product.v1")]
 
 
+def test_a_path_that_would_take_everybodys_is_refused(registry: Registry) -> None:
+    registry.hello(hello(manifest("greedy", offer("greedy.take.v1", "/{anything}"))), login="greedy", now=0)
+    assert topics(registry) == set()
+    assert claims(registry) == [("greedy", "GET /{anything}")]
+
+
 @pytest.mark.parametrize(
     "path", ["/products/{sku}", "/products/{id}", "/products/new", "/{anything}/x", "/products/x/"]
 )

@@ -188,6 +188,14 @@ def test_handlers_may_want_what_the_platform_gives(service: Service) -> None:
     service.check()
 
 
+def test_a_handler_that_wants_a_transaction_needs_a_database(service: Service) -> None:
+    async def handler(command: Move, tx: Transaction) -> None: ...
+
+    assert not service.needs_database
+    service.does(Move)(handler)
+    assert service.needs_database
+
+
 @pytest.mark.parametrize("kind", [Caller, Attempt])
 def test_what_makes_no_sense_for_a_message_can_not_be_wanted(service: Service, kind: Any) -> None:
     async def handler(message: Any, wanted: kind) -> Thing:

@@ -10,7 +10,7 @@ import httpx
 
 from tests.support.customer import SETTLED
 
-PATIENCE = 45.0
+PATIENCE = 60.0
 
 
 @dataclass

@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 import psutil
+import pytest
 
 from tests.support.customer import Customer
 from tests.support.eventually import eventually
@@ -35,6 +36,7 @@ REASONS: dict[str, set[str | None]] = {
 }
 
 
+@pytest.mark.timeout(300)
 async def test_killed_workers_lose_nothing_and_do_nothing_twice(
     platform: Platform, staff: Customer, customer: Customer
 ) -> None:

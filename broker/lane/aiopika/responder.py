@@ -1,11 +1,9 @@
-"""The request lane carried by aio-pika.
+"""Answering.
 
-Promise: any number of requests in flight over one exclusive reply queue; answers are matched by a random correlation id
-and by nothing else; a request that may have killed a worker is tried alone, and refused when it did so twice; work past
-its deadline is never started, however long it waited in a prefetch buffer.
+Promise: a request is acknowledged after its reply is sent; one that may have killed a worker is tried alone, and
+refused when it did so twice; work past its deadline is never started, however long it waited in a prefetch buffer.
 """
 
-import asyncio
 import contextlib
 import time
 from collections.abc import Iterable
@@ -16,104 +14,16 @@ from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractExchange, 
 from broker import topology
 from broker.connection import BrokerAwayError, Link
 from broker.ids import new_token
-from broker.lane import (
-    Answer,
-    Answering,
-    DeadlinePassedError,
-    NobodyThereError,
-    OverloadedError,
-    Request,
-    refuse,
-)
-from broker.lane.wire import OUTCOME, REFUSED, REPLIED, MalformedRequestError, deadline_of, headers_of, request_from
+from broker.lane import Answer, Answering, refuse
+from broker.lane.wire import OUTCOME, REFUSED, REPLIED, MalformedRequestError, deadline_of, request_from
 from broker.liveness import Liveness
 from broker.telemetry import LANE_DROPPED, REDELIVERIES, log
 from contracts.base import request_failed, request_poisoned
 
 PREFETCH = 64
-MAX_IN_FLIGHT = 10_000
 REQUEST_BODY_KEPT = 100_000
 PATIENCE = 30.0
-LONGEST = 86_400.0
-"""An expiration that the broker can't count would cost the channel."""
 _PUBLISH_ERRORS = (BrokerAwayError, aio_pika.exceptions.AMQPError, RuntimeError, TimeoutError)
-
-
-class AioPikaRequester:
-    """Asks over one link; `owner` names its reply queues."""
-
-    def __init__(self, link: Link, *, owner: str) -> None:
-        self._link = link
-        self._owner = owner
-        self._waiting: dict[str, asyncio.Future[Answer]] = {}
-        self._exchange: AbstractExchange | None = None
-        self._reply_to = ""
-        link.on_connect(self._set_up)
-        link.on_loss(self._fail_all)
-
-    async def request(self, request: Request) -> Answer:
-        """Ask and wait for the answer. Raises LaneError or BrokerAwayError."""
-        left = request.seconds_left
-        if left <= 0:
-            raise DeadlinePassedError(request.topic)
-        if self._exchange is None:
-            raise BrokerAwayError("the broker is away")
-        if len(self._waiting) >= MAX_IN_FLIGHT:
-            raise OverloadedError(request.topic)
-        correlation_id = new_token()
-        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        self._waiting[correlation_id] = answer
-        try:
-            async with asyncio.timeout(left):
-                await self._publish(self._exchange, request, correlation_id, left)
-                return await answer
-        except TimeoutError:
-            raise DeadlinePassedError(request.topic) from None
-        except aio_pika.exceptions.DeliveryError:
-            raise NobodyThereError(request.topic) from None
-        except (aio_pika.exceptions.AMQPError, RuntimeError) as error:
-            raise BrokerAwayError(repr(error)) from error
-        finally:
-            del self._waiting[correlation_id]
-            if answer.done() and not answer.cancelled():
-                answer.exception()  # seen, also where publishing failed first
-
-    async def _publish(self, exchange: AbstractExchange, request: Request, correlation_id: str, left: float) -> None:
-        message = aio_pika.Message(
-            request.body,
-            headers=headers_of(request),
-            content_type="application/json",
-            correlation_id=correlation_id,
-            message_id=correlation_id,
-            reply_to=self._reply_to,
-            expiration=min(left, LONGEST),
-        )
-        await exchange.publish(message, request.topic, mandatory=True)
-
-    async def _set_up(self, connection: AbstractConnection) -> None:
-        # Confirmed, because aiormq knows what was returned only on channels that confirm.
-        channel = await self._link.channel(connection)
-        await topology.declare_exchanges(channel)
-        queue = await channel.declare_queue(
-            topology.reply_queue(self._owner, new_token()), exclusive=True, arguments={"x-queue-type": "classic"}
-        )
-        await queue.bind(topology.REPLIES, queue.name)
-        await queue.consume(self._answered, no_ack=True)
-        self._reply_to = f"{queue.name}|{topology.REPLIES}"
-        self._exchange = await channel.get_exchange(topology.REQUESTS, ensure=False)
-
-    async def _answered(self, message: AbstractIncomingMessage) -> None:
-        answer = self._waiting.get(message.correlation_id or "")
-        if answer is None or answer.done():
-            LANE_DROPPED.labels("late-reply").inc()
-            return
-        answer.set_result(Answer(message.body, refused=message.headers.get(OUTCOME) == REFUSED))
-
-    def _fail_all(self) -> None:
-        self._exchange = None
-        for answer in self._waiting.values():
-            if not answer.done():
-                answer.set_exception(BrokerAwayError("the connection to the broker was lost"))
 
 
 class AioPikaResponder:
