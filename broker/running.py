@@ -44,6 +44,10 @@ PRUNE_EVERY = 3600.0
 STUCK = 70
 
 
+class SettingMissingError(Exception):
+    """The environment lacks what the service needs."""
+
+
 @dataclass(frozen=True, slots=True)
 class Running:
     """What a running service is made of, for those who run one inside their own loop (tests)."""
@@ -116,6 +120,8 @@ def run(service: Service) -> None:
         sys.exit(f"{service.name}: {error}; is HEDGEROW_AMQP_URL right?")
     except (OSError, DBAPIError, asyncpg.PostgresError, DatabaseAwayError) as error:
         sys.exit(f"{service.name}: the database can't be used ({error}); is HEDGEROW_DATABASE_URL right?")
+    except SettingMissingError as error:
+        sys.exit(f"{service.name}: {error}")
     except (TypeError, ValueError) as error:
         log.exception("the service can't be put together")
         sys.exit(f"{service.name}: {error}")
@@ -149,7 +155,7 @@ async def _must_not_end(chore: Callable[[], Coroutine[Any, Any, None]], stuck: a
 async def _database(service: Service, url: str | None) -> Database | None:
     if url is None:
         if service.needs_database:
-            raise ValueError(
+            raise SettingMissingError(
                 "set HEDGEROW_DATABASE_URL to the service's database (postgresql://role:password@host/name)"
             )
         return None

@@ -159,8 +159,9 @@ class Service:
     @property
     def needs_database(self) -> bool:
         """Whether it has tables, or a handler that wants a transaction."""
-        wants = (*self.answerers.values(), *self.listeners.values())
-        wanted = [one.wants for one in wants] + [wants for _, wants in self.starters]
+        wanted = [answerer.wants for answerer in self.answerers.values()]
+        wanted += [listener.wants for listener in self.listeners.values()]
+        wanted += [wants for _, wants in self.starters]
         return self.migrations is not None or any(Transaction in kinds.values() for kinds in wanted)
 
     def check(self) -> None:
