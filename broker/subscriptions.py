@@ -34,6 +34,7 @@ from broker.transaction import Database, DatabaseAwayError, Transaction
 from contracts.base import Said
 
 PREFETCH = 20
+GRACE = 8.0
 PAUSE = 1.0
 """Between attempts to settle a message, in seconds, where the fault is not the message's."""
 DELIVERIES_BEFORE_GIVING_UP = 5
@@ -69,45 +70,72 @@ class Subscriptions:
         self._joined: inbox.Joined = {}
         self._alone = asyncio.Lock()
         self._one_at_a_time = {listener.queue: asyncio.Lock() for listener in service.listeners.values()}
-        url = URL(link.url).update_query(name=f"{service.name} events and commands")
-        self._broker = RabbitBroker(str(url), logger=None, apply_types=False)
-        link.on_connect(self._declare)
+        self._broker: RabbitBroker | None = None
+        self._plain = self._new_broker()
+        self._plain.include_router(service.router)
+        self._leaving: set[asyncio.Task[None]] = set()
+        link.on_connect(self._set_up)
 
     async def start(self) -> None:
         """Consume. The queues are bound already: what is heard from now on is waited for in order."""
         if self._database is not None:
             ordered = {topic for topic, listener in self._service.listeners.items() if listener.ordered}
             self._joined = await self._database.transact(Origin("start"), lambda tx: inbox.join(tx.session, ordered))
-        for listener in self._service.listeners.values():
-            self._subscribe(listener)
-        self._broker.include_router(self._service.router)
-        await self._broker.start()
+        await self._consume()
+        if self._service.router.subscribers:
+            await self._plain.start()
 
     async def drain(self, *, within: float) -> None:
-        """Take nothing new, finish what has begun, close: FastStream's own stop would wait first and cancel after,
-        and what is delivered in between would count as a failed delivery."""
-        for subscriber in self._broker.subscribers:
-            queue, tag = getattr(subscriber, "_queue_obj", None), getattr(subscriber, "_consumer_tag", None)
-            with contextlib.suppress(Exception):
-                if queue is not None and tag is not None:
-                    await queue.cancel(tag)
-                    subscriber._consumer_tag = None  # type: ignore[attr-defined]
-        await self._liveness.idle(*self._one_at_a_time, within=within)
-        with contextlib.suppress(Exception):
-            await asyncio.wait_for(self._broker.stop(), 5)
+        """Take nothing new, finish what has begun, close."""
+        if self._broker is not None:
+            await self._leave(self._broker, within=within)
+        await asyncio.gather(*self._leaving)
+        if self._service.router.subscribers:
+            await self._leave(self._plain, within=within)
 
-    async def _declare(self, connection: AbstractConnection) -> None:
+    async def _set_up(self, connection: AbstractConnection) -> None:
+        """Declare the queues; after a loss of the connection, consume anew: FastStream restores consumers only if all
+        of the broker was back when it tried."""
         async with connection.channel() as channel:
             await topology.declare_exchanges(channel)
             for topic, listener in self._service.listeners.items():
                 await topology.declare_work(channel, self._service.name, topic, exchange=listener.exchange)
+        if self._broker is not None:
+            task = asyncio.create_task(self._leave(self._broker, within=GRACE))
+            self._leaving.add(task)
+            task.add_done_callback(self._leaving.discard)
+            await self._consume()
 
-    def _subscribe(self, listener: Listener) -> None:
+    def _new_broker(self) -> RabbitBroker:
+        url = URL(self._link.url).update_query(name=f"{self._service.name} events and commands")
+        return RabbitBroker(str(url), logger=None, apply_types=False)
+
+    async def _consume(self) -> None:
+        broker = self._new_broker()
+        for listener in self._service.listeners.values():
+            self._subscribe(broker, listener)
+        await broker.start()
+        self._broker = broker
+
+    async def _leave(self, broker: RabbitBroker, *, within: float) -> None:
+        """Cancel, wait, close: FastStream's own stop would wait first and cancel after, and what is delivered in
+        between would count as a failed delivery."""
+        for subscriber in broker.subscribers:
+            queue, tag = getattr(subscriber, "_queue_obj", None), getattr(subscriber, "_consumer_tag", None)
+            with contextlib.suppress(Exception):
+                if queue is not None and tag is not None:
+                    await asyncio.wait_for(queue.cancel(tag), 2)
+                    subscriber._consumer_tag = None  # type: ignore[attr-defined]
+        await self._liveness.idle(*self._one_at_a_time, within=within)
+        with contextlib.suppress(Exception):
+            await asyncio.wait_for(broker.stop(), 5)
+
+    def _subscribe(self, broker: RabbitBroker, listener: Listener) -> None:
         async def receive(message: RabbitMessage) -> None:
             await self._receive(listener, message)
 
         self._liveness.watch(listener.queue)
-        self._broker.subscriber(
+        broker.subscriber(
             # Declared by us already; passive, so that a deleted queue is an error, not a queue without a binding.
             RabbitQueue(listener.queue, durable=True, declare=False),
             RabbitExchange(),

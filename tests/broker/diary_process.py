@@ -9,6 +9,7 @@ order is followed by another, up to so many LIVES. Numbers below zero make handl
 """
 
 import asyncio
+import contextlib
 import os
 import signal
 import sys
@@ -55,7 +56,8 @@ def main() -> int:
             diary(Conduct(log)).run()
 
         def pass_on(number: int, _: FrameType | None, child: int = child) -> None:
-            os.kill(child, number)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(child, number)
 
         signal.signal(signal.SIGTERM, pass_on)
         status = os.waitpid(child, 0)[1]

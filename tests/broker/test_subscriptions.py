@@ -224,16 +224,20 @@ async def test_only_the_message_that_ends_the_process_is_given_up_and_the_others
     await _prepared(amqp, database, deadly, successor, Write(account="x", number=DEADLY), *innocent)
     with _process(tmp_path, amqp, database, lives=12):
         async with harness(amqp) as it:
-            letters = [await take(it, "dead-letters", within=40) for _ in range(2)]
-            assert {letter.headers["queue"] for letter in letters} == {OPENED, WRITE}
-            assert {"KilledTheServiceError" in str(letter.headers["cause"]) for letter in letters} == {True}
+            buried: set[object] = set()
+            while buried != {OPENED, WRITE}:
+                letter = await take(it, "dead-letters", within=40)
+                assert "KilledTheServiceError" in str(letter.headers["cause"])
+                buried.add(letter.headers["queue"])
             async with under_test(diary(), amqp=amqp, database=database) as bench:
                 page = Bench(bench)
                 page.account = "innocent"
                 await page.has_written_all({(number, 1) for number in range(1, 11)})
                 page.account = "deadly"
                 await page.has_written(2)
-            assert await waiting(it, "dead-letters") == 0
+            # The other deadly one may have ended the process between a burial and its acknowledgement.
+            while await waiting(it, "dead-letters"):
+                assert "KilledTheServiceError" in str((await take(it, "dead-letters")).headers["cause"])
     begun = [int(word) for word in (tmp_path / "begun").read_text().split()]
     assert begun.count(DEADLY) <= 2 * DELIVERIES_BEFORE_GIVING_UP
 
