@@ -12,7 +12,7 @@ default:
 # Start the platform; Ctrl-C stops it (--detach: return when it is ready)
 [no-exit-message]
 up *args:
-    @{{ launcher }} up "$@"
+    @exec env HEDGEROW_CALLED_FROM={{ quote(invocation_directory()) }} {{ launcher }} up "$@"
 
 # Stop the platform that was started here
 [no-exit-message]
@@ -31,19 +31,19 @@ status:
 
 # Show what a process wrote: users, edge, rabbitmq, ... (-f: go on)
 [no-exit-message]
-logs name *args:
-    @{{ launcher }} logs "$@"
+logs *args:
+    @exec {{ launcher }} logs "$@"
 
-# Plug a service from one file into the running platform (--name NAME)
+# Plug a service from one FILE into the running platform (--name NAME)
 [no-cd]
 [no-exit-message]
-run file *args:
-    @{{ launcher }} run "$@"
+run *args:
+    @exec {{ launcher }} run "$@"
 
 # Run the tests on a real RabbitMQ and PostgreSQL
 [no-exit-message]
 test *args:
-    @{{ bin }}/python -m pytest "$@"
+    @exec {{ bin }}/python -m pytest -n 2 --dist loadgroup "$@"
 
 # Check format, rules, types and imports
 check:

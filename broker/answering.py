@@ -63,7 +63,7 @@ class Answering:
             if was_broken_off(error):
                 log.warning("the database is away", topic=request.topic, error=repr(error))
                 return temporarily_unavailable()
-            log.exception("a request failed", topic=request.topic)
+            log.exception("a request failed", topic=request.topic, request_id=request.request_id)
             return request_failed()
 
     async def _answer(self, answerer: Answerer, request: Request) -> bytes | Refusal:
@@ -85,9 +85,12 @@ class Answering:
                 return refusal
         if Transaction not in answerer.wants.values() or self._database is None:
             return _dump(answerer, await answerer.handler(asked, **pick(answerer.wants, given)))
-        async with self._database.reading() as transaction:
-            given[Transaction] = transaction
-            return _dump(answerer, await answerer.handler(asked, **pick(answerer.wants, given)))
+
+        async def look(transaction: Transaction) -> bytes | Refusal:
+            wanted = pick(answerer.wants, {**given, Transaction: transaction})
+            return _dump(answerer, await answerer.handler(asked, **wanted))
+
+        return await self._database.read(look)
 
     async def _write(
         self, database: Database, answerer: Answerer, asked: Operation[Any], request: Request

@@ -14,6 +14,7 @@ from urllib.parse import unquote, urlsplit
 
 import aio_pika
 from aio_pika.abc import AbstractChannel, AbstractConnection
+from aiormq.exceptions import ChannelAccessRefused, ProbableAuthenticationError
 from yarl import URL
 
 from broker.telemetry import log
@@ -21,6 +22,8 @@ from broker.telemetry import log
 HEARTBEAT_SECONDS = 10
 """The default of 60 would notice a dead peer after three minutes."""
 MAX_BACK_OFF = 5.0
+
+_REFUSALS = (ChannelAccessRefused, ProbableAuthenticationError)
 
 Setup = Callable[[AbstractConnection], Awaitable[None]]
 
@@ -40,6 +43,10 @@ def login_of(amqp_url: str) -> str:
     return unquote(urlsplit(amqp_url).username or "guest")
 
 
+class LoginRefusedError(BrokerAwayError):
+    """The broker does not let this login in, or not do what it must."""
+
+
 class Link:
     """One AMQP connection that is made again whenever it is lost."""
 
@@ -51,6 +58,8 @@ class Link:
         self._setups: list[Setup] = []
         self._losses: list[Callable[[], None]] = []
         self._up = asyncio.Event()
+        self._refusal: Exception | None = None
+        self._news = asyncio.Event()
         self._closed = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -68,13 +77,15 @@ class Link:
         return self._up.is_set()
 
     async def wait_up(self, *, within: float) -> None:
-        """Wait for the connection. Raises BrokerAwayError after `within` seconds."""
+        """Wait for the connection. Raises BrokerAwayError after `within` seconds, LoginRefusedError at once."""
         if self._up.is_set():
             return
         try:
-            await asyncio.wait_for(self._up.wait(), within)
+            await asyncio.wait_for(self._news.wait(), within)
         except TimeoutError:
             raise BrokerAwayError(f"no connection to the broker within {within:g} s") from None
+        if self._refusal is not None:
+            raise LoginRefusedError(f"the login {self.login} may not do this: {self._refusal}") from self._refusal
 
     async def channel(self, connection: AbstractConnection, *, publisher_confirms: bool = True) -> AbstractChannel:
         """A channel that a setup can't do without: when the broker closes it, or cancels what is consumed on it, the
@@ -110,6 +121,7 @@ class Link:
                 log.warning("the connection to the broker was lost", link=self.name)
             except Exception as error:
                 failures += 1
+                self._refusal = error if isinstance(error, _REFUSALS) else None
                 if failures == 1:
                     log.warning("the broker can't be reached, trying on", link=self.name, error=repr(error))
             finally:
@@ -124,10 +136,16 @@ class Link:
         for setup in self._setups:
             await setup(self.connection)
         if not closed.is_set():
+            self._refusal = None
             self._up.set()
+            self._news.set()
 
     def _lost(self) -> None:
         self._up.clear()
+        if self._refusal is None:
+            self._news.clear()
+        else:
+            self._news.set()
         for callback in self._losses:
             callback()
 

@@ -76,7 +76,10 @@ def _refusal(error: ValidationError) -> Refusal:
     details = error.errors(include_url=False, include_context=False)
     if details[0]["type"] == "json_invalid":
         return malformed_json(details[0]["msg"])
-    errors = (FieldError(pointer=_pointer(detail["loc"]), detail=detail["msg"]) for detail in details[:20])
+    # Without its wrong elements a list seems too short, too: that would only confuse.
+    inside = {detail["loc"][:depth] for detail in details for depth in range(1, len(detail["loc"]))}
+    told = [detail for detail in details if not (detail["type"] == "too_short" and detail["loc"] in inside)]
+    errors = (FieldError(pointer=_pointer(detail["loc"]), detail=detail["msg"]) for detail in told[:20])
     return invalid_request("", *errors)
 
 

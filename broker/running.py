@@ -22,7 +22,7 @@ from sqlalchemy.exc import DBAPIError
 
 from broker import answers, inbox
 from broker.answering import Answering
-from broker.connection import BrokerAwayError, Link
+from broker.connection import BrokerAwayError, Link, LoginRefusedError
 from broker.injection import pick
 from broker.lane import DEFAULT_SECONDS, Ask
 from broker.lane.aiopika import AioPikaRequester, AioPikaResponder
@@ -115,7 +115,15 @@ def run(service: Service) -> None:
             f"{service.name}: set HEDGEROW_AMQP_URL to the broker's address (amqp://login:password@host:port/vhost)."
         )
     try:
+        service.check()
+    except TypeError as error:
+        sys.exit(f"{service.name}: {error}")
+    try:
         code = uvloop.run(_serve(service, amqp_url, os.environ.get("HEDGEROW_DATABASE_URL")))
+    except asyncio.CancelledError:  # told to stop before it served
+        sys.exit(0)
+    except LoginRefusedError as error:
+        sys.exit(f"{service.name}: {error}. A service needs the login of its own name (./justw run FILE --name NAME).")
     except BrokerAwayError as error:
         sys.exit(f"{service.name}: {error}; is HEDGEROW_AMQP_URL right?")
     except (OSError, DBAPIError, asyncpg.PostgresError, DatabaseAwayError) as error:
@@ -129,10 +137,17 @@ def run(service: Service) -> None:
 
 
 async def _serve(service: Service, amqp_url: str, database_url: str | None) -> int:
-    stop = asyncio.Event()
+    stop, starting, me = asyncio.Event(), True, asyncio.current_task()
+
+    def leave() -> None:
+        stop.set()
+        if starting and me is not None:
+            me.cancel()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        asyncio.get_running_loop().add_signal_handler(number, leave)
     async with running(service, amqp_url=amqp_url, database_url=database_url) as it:
+        starting = False
         waits = [asyncio.create_task(stop.wait()), asyncio.create_task(it.stuck.wait())]
         await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         for wait in waits:

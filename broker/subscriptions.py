@@ -30,7 +30,7 @@ from broker.outbox import Origin
 from broker.retries import Retries
 from broker.service import Listener, Service
 from broker.telemetry import DUPLICATES, HANDLED, PARKED, REDELIVERIES, log
-from broker.transaction import Database, DatabaseAwayError, Transaction
+from broker.transaction import Database, DatabaseAwayError, Transaction, UndeclaredMessageError
 from contracts.base import Said
 
 PREFETCH = 20
@@ -198,7 +198,7 @@ class Subscriptions:
                 await self._effect(listener, message)
         except DatabaseAwayError:
             raise
-        except (ValidationError, KilledTheServiceError) as error:
+        except (ValidationError, KilledTheServiceError, UndeclaredMessageError) as error:
             await self._give_up(message, error)
         except Exception as error:
             tier = self._retries.tier_for(message.attempt)

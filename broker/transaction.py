@@ -28,6 +28,10 @@ class DatabaseAwayError(Exception):
     """No connection to the database can be had right now: nothing was tried."""
 
 
+class UndeclaredMessageError(TypeError):
+    """The service says what it did not declare."""
+
+
 class Transaction:
     """One unit of work. Handlers use `session`, `emit` and `send`; they never commit."""
 
@@ -54,7 +58,7 @@ class Transaction:
             raise TypeError(f"a query can't say {messages[0].topic}")
         for message in messages:
             if message.topic not in self._says:
-                raise TypeError(f"{type(message).__name__} must be listed in the service's `says`")
+                raise UndeclaredMessageError(f"{type(message).__name__} must be listed in the service's `says`")
         self.said.extend(messages)
 
     def keep(self) -> None:
@@ -84,13 +88,16 @@ class Database:
     async def transact(self, origin: Origin, work: Callable[[Transaction], Awaitable[Result]]) -> Result:
         """Do the work in a transaction, again if the database broke it off. Raises DatabaseAwayError, and what the work
         raises."""
-        for _ in range(TRIES - 1):
-            try:
-                return await self._once(origin, work)
-            except (DBAPIError, OSError) as error:
-                if not was_broken_off(error):
-                    raise
-        return await self._once(origin, work)
+        return await _again(lambda: self._once(origin, work))
+
+    async def read(self, work: Callable[[Transaction], Awaitable[Result]]) -> Result:
+        """Look in a transaction that leaves nothing behind, again if the database broke it off."""
+
+        async def look() -> Result:
+            async with self.reading() as transaction:
+                return await work(transaction)
+
+        return await _again(look)
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[Transaction]:
@@ -112,6 +119,16 @@ class Database:
         if filled or transaction.woken:
             self.wake(filled | transaction.woken)
         return result
+
+
+async def _again(attempt: Callable[[], Awaitable[Result]]) -> Result:
+    for _ in range(TRIES - 1):
+        try:
+            return await attempt()
+        except (DBAPIError, OSError) as error:
+            if not was_broken_off(error):
+                raise
+    return await attempt()
 
 
 def was_broken_off(error: BaseException) -> bool:

@@ -11,9 +11,11 @@ Schema = dict[str, Any]
 
 
 class Route(Message):
-    """How an operation is reached over HTTP: `{name}` in the path is a field, `query` lists the fields of the query
-    string, `wait` names the field that gets the seconds of a `Prefer: wait` header (RFC 7240, 4.3); every other field is
-    in the JSON body."""
+    """How an operation is reached over HTTP.
+
+    `{name}` in the path is a field, `query` lists the fields of the query string, `wait` names the field that gets the
+    seconds of a `Prefer: wait` header (RFC 7240, 4.3); every other field is in the JSON body.
+    """
 
     method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
     path: str

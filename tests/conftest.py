@@ -1,8 +1,9 @@
 """Fixtures: real servers once a run; a virtual host and a database of its own for every test that asks."""
 
 from collections.abc import AsyncIterator, Iterator
-from typing import Protocol
 from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Protocol
 
 import pytest
 
@@ -10,6 +11,13 @@ from broker.service import Service
 from tests.support.harness import Harness, under_test
 from tests.support.servers import RealServers
 from tests.support.servers import servers as real_servers
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run in parallel by file (`-n 2 --dist loadgroup`); what shares the platform stays together."""
+    for item in items:
+        file = item.path.relative_to(Path(__file__).parent)
+        item.add_marker(pytest.mark.xdist_group("system" if file.parts[0] == "system" else str(file)))
 
 
 class Start(Protocol):

@@ -12,7 +12,9 @@ def main() -> int:
     """Run one command; what a user can cause ends in one sentence on the standard error and the exit code 1."""
     arguments = _parser().parse_args()
     try:
-        return _run(arguments, State.here())
+        state = State.here()
+        with state.failing_in_one_sentence():
+            return _run(arguments, state)
     except Failure as failure:
         print(f"hedgerow: {failure}", file=sys.stderr)
         return 1
@@ -70,10 +72,10 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("demo", help="place an order and watch it")
     commands.add_parser("status", help="what runs here")
     run = commands.add_parser("run", help="plug in a service from one file")
-    run.add_argument("file", type=Path)
+    run.add_argument("file", type=Path, nargs="?")
     run.add_argument("--name", help="the service's name (default: the file's)")
     logs = commands.add_parser("logs", help="what a process wrote")
-    logs.add_argument("name")
+    logs.add_argument("name", nargs="?")
     logs.add_argument("--follow", "-f", action="store_true", help="go on until Ctrl-C")
     return parser
 

@@ -1,18 +1,16 @@
 """The platform on one machine: servers, then services, then the edge; ended in the opposite order."""
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Collection, Iterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from dataclasses import asdict
 from urllib.parse import urlsplit
 
-import httpx
-
 from infra.launcher import services
 from infra.launcher.failure import Failure
-from infra.launcher.progress import Progress
+from infra.launcher.progress import Progress, shown
 from infra.launcher.provision import Servers, without_login
+from infra.launcher.readiness import wait_until_ready
 from infra.launcher.seed import NotOurs, seed
 from infra.launcher.servers import start_servers
 from infra.launcher.services import Addresses
@@ -32,16 +30,20 @@ class Platform:
         self._services = [name for name in services.BUSINESS if name not in without]
         self._supervisor = Supervisor(progress.say, self._record)
         self._addresses: dict[str, str | None] = {}
+        self._is_ready = False
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Started, ready and seeded inside the block; after it nothing that was started is left."""
         try:
             await self._start()
+            self._is_ready = True
             yield
         finally:
-            with self._progress.step("Stopping", "Everything is stopped"):
-                await self._supervisor.stop()
+            # Where nothing was started, the reason for that is all there is to say.
+            if self._is_ready or self._supervisor.has_started:
+                with self._progress.step("Stopping", "Everything is stopped"):
+                    await self._supervisor.stop()
             (self._state.folder / "runtime.json").unlink(missing_ok=True)
 
     async def _start(self) -> None:
@@ -66,34 +68,15 @@ class Platform:
         )
         for program in programs:
             await self._supervisor.start(program)
-        async with httpx.AsyncClient(base_url=addresses.edge, timeout=2, trust_env=False) as client:
-            for path, expected in self._signs_of_life():
-                await self._answers(client, path, expected)
-
-    def _signs_of_life(self) -> Iterator[tuple[str, int]]:
-        """What shows that everybody who answers over HTTP is there: a route that lives asks a stranger to log in."""
-        signs = {"users": ("/readyz", 200), "catalog": ("/products", 200), "orders": ("/orders", 401)}
-        yield "/healthz", 200
-        yield from (sign for name, sign in signs.items() if name in self._services)
-
-    async def _answers(self, client: httpx.AsyncClient, path: str, expected: int) -> None:
-        status: int | None = None
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(60):
-                while status != expected:
-                    self._supervisor.check()
-                    with contextlib.suppress(httpx.HTTPError):
-                        status = (await client.get(path)).status_code
-                    await asyncio.sleep(0.05)
-                return
-        said = "no answer" if status is None else f"status {status}"
-        raise Failure(f"The platform did not become ready: GET {path} gave {said} for 60 s (see {self._state.logs}).")
+        staff = self._state.read("admin.json")
+        await wait_until_ready(addresses.edge, self._services, staff, self._supervisor.check, within=60)
 
     def _seed(self) -> None:
         try:
             added = seed(str(self._addresses["edge"]), self._state.read("admin.json"))
-        except NotOurs as stranger:
-            self._progress.say(str(stranger))
+        except (NotOurs, Failure) as reason:
+            # A shop without products is no reason to stop a platform that is up.
+            self._progress.say(str(reason))
         else:
             if added:
                 self._progress.say(f"Added {added} products to try things on.")
@@ -105,18 +88,13 @@ class Platform:
         own_servers = {name: pid for name, pid in pids.items() if name not in services.NAMES}
         self._state.write("runtime.json", {**self._addresses, "processes": processes, "servers": own_servers})
 
-    def _ready(self) -> list[str]:
-        management = self._addresses["rabbitmq_management"]
+    def _ready(self) -> dict[str, str]:
+        stop, runtime = "./justw down (or Ctrl-C)", shown(self._state.folder / "runtime.json")
         if self._servers_only:
-            return [f"addresses  {self._state.folder / 'runtime.json'}", "stop       ./justw down (or Ctrl-C)"]
-        lines = [
-            f"edge       {self._addresses['edge']}",
-            f"routes     {self._addresses['edge']}/openapi.json",
-            f"staff      {self._state.folder / 'admin.json'} (email and password)",
-            "stop       ./justw down (or Ctrl-C)",
-            "next       ./justw demo",
-        ]
-        if management:
-            login = f"login {urlsplit(management).username}, password in {self._state.folder / 'runtime.json'}"
-            lines.insert(2, f"RabbitMQ   {without_login(management)} ({login})")
-        return lines
+            return {"addresses": runtime, "stop": stop}
+        lines = {"edge": str(self._addresses["edge"]), "routes": f"{self._addresses['edge']}/openapi.json"}
+        if management := self._addresses["rabbitmq_management"]:
+            login = f"login {urlsplit(management).username}, password in {runtime}"
+            lines["RabbitMQ"] = f"{without_login(management)} ({login})"
+        staff = f"{shown(self._state.folder / 'admin.json')} (email and password)"
+        return lines | {"staff": staff, "stop": stop, "next": "./justw demo"}

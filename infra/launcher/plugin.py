@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from infra.launcher.failure import Failure
+from infra.launcher.plugged_in import note_plugin
 from infra.launcher.provision import Servers, provision_service
 from infra.launcher.services import BUSINESS
 from infra.launcher.state import REPOSITORY, State
@@ -14,8 +15,10 @@ from infra.launcher.status import runtime
 _RESERVED = {*BUSINESS, "edge", "gateway", "hedgerow"}
 
 
-def run_plugin(state: State, file: Path, *, name: str | None) -> int:
+def run_plugin(state: State, file: Path | None, *, name: str | None) -> int:
     """Become the file's process, with accounts of its own in the environment; comes back only with a `Failure`."""
+    if file is None:
+        raise Failure("Which file? ./justw run FILE plugs in the service that it holds.")
     if not file.is_file():
         raise Failure(f"There is no file {file}.")
     service = name or file.stem.replace("_", "-")
@@ -32,4 +35,5 @@ def run_plugin(state: State, file: Path, *, name: str | None) -> int:
         "HEDGEROW_DATABASE_URL": accounts.database_url,
         "PYTHONPATH": os.pathsep.join(filter(None, [str(REPOSITORY), os.environ.get("PYTHONPATH")])),
     }
+    note_plugin(state, service)
     os.execv(sys.executable, [sys.executable, str(file.absolute())])  # noqa: S606

@@ -46,6 +46,12 @@ def private_broker(state: State) -> PrivateNode:
     raise Failure("this machine has no RabbitMQ and can't unpack Debian's packages.")
 
 
+def will_fetch_packages() -> bool:
+    """Whether `find_broker` is going to download Debian's packages."""
+    has_broker = os.environ.get("HEDGEROW_AMQP_URL") or installed_scripts() or (PACKAGES / "rabbitmq").is_dir()
+    return not has_broker and can_unpack_rabbitmq()
+
+
 def installed_scripts() -> Path | None:
     """The `sbin` folder of the machine's RabbitMQ; never Debian's /usr/sbin wrapper, which changes the user."""
     found = sorted(Path("/usr/lib/rabbitmq/lib").glob("rabbitmq_server-*/sbin/rabbitmq-server"))

@@ -1,11 +1,13 @@
 """A small garden shop to try things on, made over the public API by the first staff user, once."""
 
+import time
 from typing import Any
 
 import httpx
 
 from infra.launcher.failure import Failure
 
+_PATIENCE = 10.0
 _CATEGORIES = {"tools": "Garden tools", "seeds": "Seeds", "plants": "Plants", "watering": "Watering"}
 # sku, name, category, price in cents, grams, on hand
 _PRODUCTS = (
@@ -47,7 +49,7 @@ def seed(edge: str, administrator: dict[str, Any]) -> int:
         for slug, name in _CATEGORIES.items():
             _ask(client, "PUT", f"/categories/{slug}", {"name": name})
         for product in _PRODUCTS:
-            _ask(client, "POST", "/products", _described(*product))
+            _add(client, _described(*product))
     return len(_PRODUCTS)
 
 
@@ -58,6 +60,15 @@ def _log_in(client: httpx.Client, login: dict[str, Any]) -> str:
         if refused.status != httpx.codes.UNAUTHORIZED:
             raise
         raise NotOurs("This database has other staff than admin.json names, so no products were added.") from refused
+
+
+def _add(client: httpx.Client, product: dict[str, Any]) -> None:
+    try:
+        _ask(client, "POST", "/products", product)
+    except _Refused as refused:
+        # Asked again after a 503, it may be there already.
+        if refused.status != httpx.codes.CONFLICT:
+            raise
 
 
 def _described(sku: str, name: str, category: str, cents: int, grams: int, on_hand: int) -> dict[str, Any]:
@@ -73,8 +84,12 @@ def _described(sku: str, name: str, category: str, cents: int, grams: int, on_ha
 
 
 def _ask(client: httpx.Client, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
+    deadline = time.monotonic() + _PATIENCE
     try:
-        response = client.request(method, path, json=body)
+        while (response := client.request(method, path, json=body)).status_code == httpx.codes.SERVICE_UNAVAILABLE:
+            if time.monotonic() > deadline:
+                break
+            time.sleep(0.2)
     except httpx.HTTPError as error:
         raise Failure(f"The first products could not be added: {method} {path} got no answer ({error}).") from error
     if response.is_error:

@@ -6,7 +6,7 @@ from infra.launcher.management import Management
 from infra.launcher.postgresql import find_database
 from infra.launcher.progress import Progress
 from infra.launcher.provision import DATABASE, Servers, provision_platform
-from infra.launcher.rabbitmq import find_broker
+from infra.launcher.rabbitmq import find_broker, will_fetch_packages
 from infra.launcher.schemas import make_database
 from infra.launcher.state import State
 from infra.launcher.supervisor import Supervisor
@@ -16,7 +16,7 @@ async def start_servers(state: State, supervisor: Supervisor, progress: Progress
     """Both ready to use, and prepared for the services. Raises `Failure` when one can't be had."""
     try:
         async with asyncio.TaskGroup() as tasks:
-            database = tasks.create_task(_start_database(state, supervisor))
+            database = tasks.create_task(_start_database(state, supervisor, progress))
             broker = tasks.create_task(_start_broker(state, supervisor, progress))
     except ExceptionGroup as failures:
         raise failures.exceptions[0] from None
@@ -32,6 +32,8 @@ async def start_servers(state: State, supervisor: Supervisor, progress: Progress
 
 async def _start_broker(state: State, supervisor: Supervisor, progress: Progress) -> tuple[str, str | None]:
     with progress.step("Starting RabbitMQ", "RabbitMQ is ready"):
+        if will_fetch_packages():
+            progress.say("Fetching RabbitMQ from Debian's packages (about 33 MB).")
         broker = await asyncio.to_thread(find_broker, state)
         for program in broker.programs:
             await supervisor.start(program, within=120)
@@ -40,12 +42,13 @@ async def _start_broker(state: State, supervisor: Supervisor, progress: Progress
     return broker.amqp, broker.management
 
 
-async def _start_database(state: State, supervisor: Supervisor) -> str:
-    database = await asyncio.to_thread(find_database, state)
-    if database.program is None:
-        return database.url
-    await supervisor.start(database.program)
-    return await asyncio.to_thread(make_database, database.url, DATABASE)
+async def _start_database(state: State, supervisor: Supervisor, progress: Progress) -> str:
+    with progress.step("Starting PostgreSQL", "PostgreSQL is ready"):
+        database = await asyncio.to_thread(find_database, state)
+        if database.program is None:
+            return database.url
+        await supervisor.start(database.program)
+        return await asyncio.to_thread(make_database, database.url, DATABASE)
 
 
 def _wait_for_management(url: str) -> None:

@@ -1,5 +1,6 @@
 """What the platform consists of: which program runs which module, and what each is told through its environment."""
 
+import errno
 import os
 import sys
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from infra.launcher.failure import Failure
 from infra.launcher.program import Program
 from infra.launcher.provision import Servers, provision_login, provision_service
-from infra.launcher.state import REPOSITORY, State, is_free
+from infra.launcher.state import REPOSITORY, State, why_not
 
 BUSINESS = ("users", "catalog", "orders", "payments")
 NAMES = ("gateway", *BUSINESS, "edge")
@@ -28,11 +29,14 @@ class Addresses:
 
 
 def edge_port() -> int:
-    """HEDGEROW_PORT, else 8080. Raises `Failure` when it is no port, or taken."""
+    """HEDGEROW_PORT, else 8080. Raises `Failure` when it is no port, taken, or not for us."""
     given = os.environ.get("HEDGEROW_PORT") or "8080"
     if not given.isdigit() or not 0 < int(given) < 65536:
         raise Failure(f"HEDGEROW_PORT is {given!r}, which is no port number.")
-    if not is_free(int(given)):
+    error = why_not(int(given))
+    if error and error.errno == errno.EACCES:
+        raise Failure(f"Port {given} is for the administrator only; choose one above 1023 with HEDGEROW_PORT.")
+    if error:
         raise Failure(f"Port {given} is taken by another program; choose a free one with HEDGEROW_PORT.")
     return int(given)
 

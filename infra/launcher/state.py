@@ -3,12 +3,15 @@
 Files are replaced whole, so that a reader never sees half of one, and are for their owner only (0600).
 """
 
+import errno
 import fcntl
 import json
 import os
 import secrets
 import socket
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
@@ -37,6 +40,19 @@ class State:
         """HEDGEROW_STATE, else `.hedgerow/` beside the code."""
         return cls(Path(os.environ.get("HEDGEROW_STATE") or REPOSITORY / ".hedgerow"))
 
+    @contextmanager
+    def failing_in_one_sentence(self) -> Iterator[None]:
+        """Whatever can't be read or written below the folder inside the block is a `Failure`; so is a full disk."""
+        try:
+            yield
+        except OSError as error:
+            place = Path(os.fsdecode(error.filename)) if isinstance(error.filename, str | bytes) else None
+            if place and place.absolute().is_relative_to(self.folder):
+                raise Failure(f"{place} can't be used: {error.strerror}.") from error
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise Failure(f"{self.folder} can't be written to: {error.strerror}.") from error
+            raise
+
     def read(self, name: str) -> dict[str, Any]:
         """A JSON file's object; an empty one when there is no such file."""
         try:
@@ -56,11 +72,14 @@ class State:
     def write_text(self, name: str, content: str) -> Path:
         """Replace a file at once (mode 0600)."""
         place = self.folder / name
-        place.parent.mkdir(parents=True, exist_ok=True)
-        handle, draft = tempfile.mkstemp(dir=place.parent, prefix=f".{place.name}.")
-        with os.fdopen(handle, "w") as file:
-            file.write(content)
-        Path(draft).rename(place)
+        try:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            handle, draft = tempfile.mkstemp(dir=place.parent, prefix=f".{place.name}.")
+            with os.fdopen(handle, "w") as file:
+                file.write(content)
+            Path(draft).rename(place)
+        except OSError as error:
+            raise Failure(f"{place} can't be written: {error.strerror}.") from error
         return place
 
     def secret(self, name: str) -> str:
@@ -87,13 +106,18 @@ class State:
 
 def is_free(port: int) -> bool:
     """Whether a server could listen on this port of 127.0.0.1 now."""
+    return why_not(port) is None
+
+
+def why_not(port: int) -> OSError | None:
+    """What keeps a server from listening on this port of 127.0.0.1: EADDRINUSE, EACCES, ..."""
     with socket.socket() as attempt:
         attempt.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             attempt.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
+        except OSError as error:
+            return error
+    return None
 
 
 def _any_free_port() -> int:

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from infra.launcher.failure import Failure
+from infra.launcher.plugged_in import plugged_in
 from infra.launcher.state import State
 
 
@@ -20,10 +21,10 @@ def runtime(state: State) -> dict[str, object]:
 
 
 def show_status(state: State) -> int:
-    """A table of the processes; 1 when one of them is away."""
+    """A table of the processes and plug-ins; 1 when one of them is away."""
     found = runtime(state)
     table = Table("process", "pid", "for", "memory", box=None)
-    rows = [_row(name, pid) for name, pid in _processes(found)]
+    rows = [_row(name, pid) for name, pid in [*_processes(found), *plugged_in(state)]]
     for row in rows:
         table.add_row(*row)
     console = Console(highlight=False)
@@ -32,11 +33,13 @@ def show_status(state: State) -> int:
     return 1 if any(row[2] == "away" for row in rows) else 0
 
 
-def show_log(state: State, name: str, *, follow: bool) -> int:
+def show_log(state: State, name: str | None, *, follow: bool) -> int:
     """The end of a program's log; with `follow`, what is added too, until Ctrl-C."""
+    known = sorted(path.stem for path in state.logs.glob("*.log") if ".previous" not in path.name)
+    if name is None:
+        raise Failure(f"Which log? There is one of: {', '.join(known) or 'nothing yet'}.")
     log = state.logs / f"{name}.log"
     if not log.exists():
-        known = sorted(path.stem for path in state.logs.glob("*.log") if ".previous" not in path.name)
         raise Failure(f"There is no log of {name}; there is one of: {', '.join(known) or 'nothing yet'}.")
     print(*_last_lines(log, 100), sep="\n")
     with log.open(errors="replace") as lines:

@@ -31,6 +31,11 @@ class Supervisor:
         """The processes that run now, by the name of their program."""
         return {name: process.pid for name, process in self._processes.items() if process.returncode is None}
 
+    @property
+    def has_started(self) -> bool:
+        """Whether anything was started at all."""
+        return bool(self._programs)
+
     async def start(self, program: Program, *, within: float = 60.0) -> None:
         """Start a program, keep it running, and return when it listens; raises `Failure` when it does not come up."""
         if program.log.exists():

@@ -12,6 +12,7 @@ from infra.launcher.failure import Failure
 from infra.launcher.leftovers import end_leftovers, is_running, wait_until
 from infra.launcher.lock import launcher_lock, running_launcher
 from infra.launcher.platform import Platform
+from infra.launcher.plugged_in import plugged_in
 from infra.launcher.progress import Progress
 from infra.launcher.services import BUSINESS, edge_port
 from infra.launcher.state import REPOSITORY, State
@@ -73,6 +74,8 @@ def down(state: State, progress: Progress) -> int:
                 f"The launcher (pid {launcher}) did not stop within 120 s; see {state.logs / 'launcher.log'}."
             )
         end_leftovers(state.folder)
+    for name, pid in plugged_in(state):
+        progress.say(f"{name} (pid {pid}) still runs and waits for the platform.")
     return 0
 
 

@@ -8,7 +8,7 @@ from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMe
 from aio_pika.exceptions import AMQPError
 from yarl import URL
 
-from broker.connection import HEARTBEAT_SECONDS, BrokerAwayError, Link, login_of, tuned
+from broker.connection import HEARTBEAT_SECONDS, BrokerAwayError, Link, LoginRefusedError, login_of, tuned
 from tests.support.cuts import cut_connections, cuttable
 from tests.support.eventually import eventually
 from tests.support.servers import RealServers
@@ -36,6 +36,15 @@ async def test_waiting_for_a_broker_that_is_away_ends() -> None:
     await link.start()
     with pytest.raises(BrokerAwayError):
         await link.wait_up(within=0.1)
+    await link.close()
+
+
+@pytest.mark.servers
+async def test_a_login_that_the_broker_refuses_is_told_so_at_once(amqp: str) -> None:
+    link = Link(str(URL(amqp).with_password("wrong")), name="stranger")
+    await link.start()
+    with pytest.raises(LoginRefusedError, match="may not do this"):
+        await link.wait_up(within=30)
     await link.close()
 
 

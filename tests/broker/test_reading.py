@@ -32,6 +32,7 @@ class Order(Operation[Message]):
     note: str | None = None
     weight: float | None = None
     parts: tuple[Part, ...] = ()
+    some: Annotated[tuple[Part, ...], Field(min_length=1)] | None = None
     labels: frozenset[str] = frozenset()
 
 
@@ -68,6 +69,8 @@ def test_json_is_read() -> None:
         (b'{"id":1}', "/id"),
         (b'{"parts":[{"name":"a"},{"name":null}]}', "/parts/1/name"),
         (b'{"parts":[{"name":"a","a/b~c":1}]}', "/parts/0/a~1b~0c"),
+        (b'{"some":[{"name":null}]}', "/some/0/name"),
+        (b'{"some":[]}', "/some"),
         (b'{"numbr":2}', "/numbr"),
         (b'{"number":-1}', "/number"),
     ],

@@ -17,6 +17,7 @@ from sqlalchemy import text
 
 import broker.running
 import broker.subscriptions
+from broker import topology
 from broker.injection import Attempt
 from broker.outbox import Origin
 from broker.service import Service
@@ -103,7 +104,8 @@ async def test_an_error_on_the_channel_of_one_queue_does_not_end_the_handlers_of
     before = count(REDELIVERIES, OPENED)
     await bench.harness.publish(bench.opened(1))
     await gate.has_seen(1)
-    (channel,) = [s._queue_obj.channel for s in made[0]._broker.subscribers if s.queue.name == WRITE]  # type: ignore[attr-defined]
+    subscribers: Any = made[0]._broker.subscribers  # type: ignore[union-attr]
+    (channel,) = [s._queue_obj.channel for s in subscribers if s.queue.name == WRITE]
     underlay = await channel.get_underlay_channel()
     await underlay.basic_ack(987_654_321)  # nothing was delivered under this tag: the broker closes the channel
 
@@ -290,6 +292,9 @@ async def test_after_a_restart_of_the_broker_everything_goes_on_and_nothing_is_l
 
         async with under_test(diary({"a": wait}), amqp=node.amqp, database=database) as it:
             bench = Bench(it)
+            assert it.link.connection is not None
+            async with it.link.connection.channel() as channel:
+                heard = await topology.declare_work(channel, "listener", Written.topic, exchange=topology.EVENTS)
             await it.send(bench.write(1))  # under way while the broker goes
             await gate.has_seen(1)
             await it.send(bench.write(2))
@@ -307,13 +312,9 @@ async def test_after_a_restart_of_the_broker_everything_goes_on_and_nothing_is_l
             await it.send(bench.write(4))
             await bench.has_written_all({(1, 1), (2, 1), (4, 1)}, within=30)
 
-            async def all_said() -> bool:
-                heard = {
-                    json.loads(message.body)["number"] for message in it.seen if message.routing_key == Written.topic
-                }
-                return heard >= {1, 2, 3, 4}
-
-            await eventually(all_said, within=20)
+            said: set[int] = set()
+            while not said >= {1, 2, 3, 4}:
+                said.add(json.loads((await take(it, heard, within=20)).body)["number"])
 
 
 async def _written(bench: Bench, account: str, *numbers: int) -> None:

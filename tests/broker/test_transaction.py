@@ -131,6 +131,20 @@ async def test_reading_leaves_nothing_behind(database: Database) -> None:
     assert await _amounts(database) == before
 
 
+async def test_a_look_whose_connection_is_lost_is_taken_again(database: Database) -> None:
+    looks = 0
+
+    async def look(transaction: Transaction) -> int:
+        nonlocal looks
+        looks += 1
+        if looks == 1:
+            await transaction.session.execute(text("SELECT pg_terminate_backend(pg_backend_pid())"))
+        return int((await transaction.session.execute(text("SELECT 7"))).scalar_one())
+
+    assert await database.read(look) == 7
+    assert looks == 2
+
+
 async def test_a_database_that_is_away_says_so_before_anything_is_tried(shared_database: str) -> None:
     database = Database(shared_database + "_of_another_world", service="shop", says=frozenset())
     begun: list[int] = []

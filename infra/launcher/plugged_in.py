@@ -1,0 +1,33 @@
+"""Which plug-ins run: `run` leaves a note a process, which counts for as long as that process lives."""
+
+import os
+
+import psutil
+
+from infra.launcher.state import State
+
+
+def note_plugin(state: State, name: str) -> None:
+    """This process is about to become the plug-in."""
+    state.write(f"plugins/{os.getpid()}.json", {"name": name, "since": psutil.Process().create_time()})
+
+
+def plugged_in(state: State) -> list[tuple[str, int]]:
+    """Name and pid of each plug-in that runs; notes of ended ones are thrown away."""
+    found = []
+    for note in sorted((state.folder / "plugins").glob("[0-9]*.json")):
+        said, pid = state.read(f"plugins/{note.name}"), int(note.stem)
+        if _lives(pid, since=said.get("since")):
+            found.append((str(said["name"]), pid))
+        else:
+            note.unlink(missing_ok=True)
+    return found
+
+
+def _lives(pid: int, *, since: float | None) -> bool:
+    """A pid is given out again: the start tells one process from another."""
+    try:
+        process = psutil.Process(pid)
+        return process.create_time() == since and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
