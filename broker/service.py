@@ -103,6 +103,11 @@ class Service:
     router: RabbitRouter = field(default_factory=RabbitRouter, init=False)
     """For subscribers in plain FastStream, beside those declared here."""
 
+    def __post_init__(self) -> None:
+        for kind in self.says:
+            if issubclass(kind, Event):
+                self._must_own(kind.topic)
+
     def answers(
         self,
         operation: type[Operation[Any]],
@@ -208,9 +213,8 @@ class Service:
 
     def _must_own(self, topic: str) -> None:
         if not topic.startswith(f"{self.name}."):
-            raise ValueError(
-                f"{topic} belongs to another service: {self.name} can only answer and do what is called {self.name}.…"
-            )
+            mine = f"{self.name} can only answer, do and tell what is called {self.name}.…"
+            raise ValueError(f"{topic} belongs to another service: {mine}")
 
 
 def _only_once(message: type[Operation[Any]] | type[Said], handled: Mapping[str, object]) -> None:

@@ -198,7 +198,7 @@ class Subscriptions:
                 await self._effect(listener, message)
         except DatabaseAwayError:
             raise
-        except (ValidationError, KilledTheServiceError, UndeclaredMessageError) as error:
+        except (MalformedMessageError, KilledTheServiceError, UndeclaredMessageError) as error:
             await self._give_up(message, error)
         except Exception as error:
             tier = self._retries.tier_for(message.attempt)
@@ -218,7 +218,10 @@ class Subscriptions:
                 await database.transact(message.origin, lambda tx: inbox.acquit(tx.session, message))
 
     async def _effect(self, listener: Listener, message: Incoming) -> None:
-        said = listener.message.model_validate_json(message.body)
+        try:
+            said = listener.message.model_validate_json(message.body)
+        except ValidationError as error:
+            raise MalformedMessageError(str(error)) from error
         given = {**self._service.provided, Attempt: Attempt(message.attempt)}
         given[Ask] = Ask(self._requester, time.time() + DEFAULT_SECONDS, traceparent=message.origin.traceparent)
         if listener.first is not None:

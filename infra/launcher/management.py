@@ -10,7 +10,8 @@ from infra.launcher.failure import Failure
 
 DELIVERY_LIMIT = (
     "hedgerow-delivery-limit",
-    {"pattern": ".*", "definition": {"delivery-limit": 20}, "apply-to": "queues"},
+    # Dead letters stay, however often somebody looks at them.
+    {"pattern": "^(?!dead-letters$).*", "definition": {"delivery-limit": 20}, "apply-to": "queues"},
 )
 
 

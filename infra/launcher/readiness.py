@@ -44,13 +44,16 @@ class _Answer:
 
     path: str
     status: int = 200
-    slug: str | None = None
+    problem: str | None = None
 
     async def __call__(self, client: httpx.AsyncClient) -> str | None:
         answer = await client.get(self.path)
-        if answer.status_code == self.status and (self.slug is None or answer.json().get("slug") == self.slug):
+        if answer.status_code == self.status and self._is_expected(answer):
             return None
         return f"GET {self.path} gave status {answer.status_code}"
+
+    def _is_expected(self, answer: httpx.Response) -> bool:
+        return self.problem is None or answer.json().get("type") == self.problem
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,7 @@ class _Presence:
 _ANSWERS = {
     "users": _Answer(JWKS_PATH),
     "catalog": _Answer("/products?limit=1"),
-    "orders": _Answer(f"/orders/{UUID(int=0)}?order_token=x", 404, "no-such-order"),
+    "orders": _Answer(f"/orders/{UUID(int=0)}?order_token=x", 404, "/problems/no-such-order"),
 }
 
 

@@ -1,6 +1,7 @@
 """The broker and the database of one platform, found or started, side by side."""
 
 import asyncio
+import os
 
 from infra.launcher.management import Management
 from infra.launcher.postgresql import find_database
@@ -43,11 +44,13 @@ async def _start_broker(state: State, supervisor: Supervisor, progress: Progress
 
 
 async def _start_database(state: State, supervisor: Supervisor, progress: Progress) -> str:
+    if os.environ.get("HEDGEROW_DATABASE_URL"):
+        progress.say("PostgreSQL is the one of HEDGEROW_DATABASE_URL.")
+        return find_database(state).url
     with progress.step("Starting PostgreSQL", "PostgreSQL is ready"):
         database = await asyncio.to_thread(find_database, state)
-        if database.program is None:
-            return database.url
-        await supervisor.start(database.program)
+        if database.program:
+            await supervisor.start(database.program)
         return await asyncio.to_thread(make_database, database.url, DATABASE)
 
 

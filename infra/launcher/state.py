@@ -72,14 +72,15 @@ class State:
     def write_text(self, name: str, content: str) -> Path:
         """Replace a file at once (mode 0600)."""
         place = self.folder / name
+        place.parent.mkdir(parents=True, exist_ok=True)
         try:
-            place.parent.mkdir(parents=True, exist_ok=True)
             handle, draft = tempfile.mkstemp(dir=place.parent, prefix=f".{place.name}.")
             with os.fdopen(handle, "w") as file:
                 file.write(content)
             Path(draft).rename(place)
         except OSError as error:
-            raise Failure(f"{place} can't be written: {error.strerror}.") from error
+            # The draft's name would tell nobody anything.
+            raise OSError(error.errno, error.strerror, str(place)) from error
         return place
 
     def secret(self, name: str) -> str:

@@ -10,6 +10,7 @@ from broker.lane import Ask
 from broker.service import Http, Service
 from broker.transaction import Transaction
 from contracts.base import Caller, Command, Event, Message, Operation, Query, Refusal, refusal
+from contracts.orders import OrderPlaced
 
 gone = refusal("gone", 410, "It is gone.")
 
@@ -123,6 +124,11 @@ def test_another_services_operation_or_command_is_a_mistake() -> None:
         thief.answers(GetThing)
     with pytest.raises(ValueError, match=r"things.move.v1 belongs to another service"):
         thief.does(Move)
+
+
+def test_another_services_event_is_a_mistake() -> None:
+    with pytest.raises(ValueError, match=r"orders.order-placed.v1 belongs to another service"):
+        Service("thing", version="1", says=(OrderPlaced,))
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Exchanges and queues as the broker has them."""
 
+import re
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
@@ -126,6 +127,8 @@ async def test_every_queue_names_its_type(broker: Broker) -> None:
     assert {name for name, queue in broker.all("queues").items() if "x-queue-type" not in queue["arguments"]} == set()
 
 
-async def test_deliveries_are_limited_in_every_quorum_queue(broker: Broker) -> None:
-    limits = {policy["definition"].get("delivery-limit") for policy in broker.all("policies").values()}
-    assert limits == {20}
+async def test_deliveries_are_limited_in_every_quorum_queue_but_that_of_the_dead_letters(broker: Broker) -> None:
+    (policy,) = broker.all("policies").values()
+    assert policy["definition"] == {"delivery-limit": 20}
+    limited = {name for name in broker.all("queues") if re.search(policy["pattern"], name)}
+    assert limited == set(broker.all("queues")) - {"dead-letters"}

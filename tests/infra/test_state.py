@@ -1,14 +1,21 @@
 """What the launcher remembers, and what it says when it can't."""
 
+import errno
 import json
+import os
 import socket
 import stat
 from concurrent.futures import ThreadPoolExecutor
+from io import StringIO
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
+from infra.launcher import services
 from infra.launcher.failure import Failure
+from infra.launcher.plugged_in import note_plugin, plugged_in
+from infra.launcher.progress import Progress, shown
 from infra.launcher.services import administrator, edge_port, signing_key
 from infra.launcher.state import State
 from tests.infra.conftest import Launcher
@@ -53,6 +60,13 @@ def test_a_taken_port_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
             edge_port()
 
 
+def test_a_port_for_the_administrator_is_not_called_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(services, "why_not", lambda _: PermissionError(errno.EACCES, "Permission denied"))
+    monkeypatch.setenv("HEDGEROW_PORT", "80")
+    with pytest.raises(Failure, match="Port 80 is for the administrator only"):
+        edge_port()
+
+
 @pytest.mark.parametrize("given", ["http", "0", "70000", "-1"])
 def test_what_is_no_port_is_refused(given: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HEDGEROW_PORT", given)
@@ -65,6 +79,15 @@ def test_a_state_folder_that_cannot_be_used_is_one_sentence(launcher: Launcher, 
     done = launcher("up", HEDGEROW_STATE=str(tmp_path / "file" / "state"))
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
     assert "can't be used" in done.stderr
+
+
+@pytest.mark.parametrize("command", ["up", "down"])
+def test_what_cannot_be_used_below_it_is_one_sentence(command: str, launcher: Launcher, state: State) -> None:
+    (state.folder / "launcher.pid").mkdir()
+    done = launcher(command)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert f"{state.folder}/launcher.pid can't be used" in done.stderr
+    assert "stopped" not in done.stdout
 
 
 def test_a_spoilt_file_is_named(launcher: Launcher, state: State) -> None:
@@ -80,3 +103,40 @@ def test_without_a_platform_each_command_says_so(command: str, launcher: Launche
     done = launcher(command, *extra)
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
     assert done.stderr.startswith("hedgerow: ")
+
+
+def test_logs_without_a_name_says_which_there_are(launcher: Launcher, state: State) -> None:
+    for name in ("users.log", "users.previous.log", "edge.log"):
+        (state.logs / name).touch()
+    done = launcher("logs")
+    assert (done.returncode, done.stderr) == (1, "hedgerow: Which log? There is one of: edge, users.\n")
+
+
+def test_run_without_a_file_says_what_to_give(launcher: Launcher) -> None:
+    done = launcher("run")
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert "./justw run FILE" in done.stderr
+
+
+def test_a_plug_in_is_known_for_as_long_as_it_lives(state: State) -> None:
+    note_plugin(state, "sales")
+    assert plugged_in(state) == [("sales", os.getpid())]
+    state.write(f"plugins/{os.getpid()}.json", {"name": "an-earlier-one", "since": 1.0})
+    assert plugged_in(state) == []
+
+
+def test_a_narrow_terminal_shows_the_whole_of_every_line(state: State) -> None:
+    screen = StringIO()
+    told = Progress(state.logs / "launcher.log", Console(file=screen, force_terminal=True, color_system=None, width=40))
+    path = "/a/folder/with/a/long/name/that/does/not/fit/admin.json"
+    told.block("Ready", {"staff": f"{path} (email and password)"})
+    told.say("A sentence of some words that is longer than this")
+    *frame, first, second = screen.getvalue().splitlines()
+    assert path in "".join(line.strip("│ ").removeprefix("staff").strip() for line in frame)
+    assert (first.strip(), second.strip()) == ("A sentence of some words that is longer", "than this")
+
+
+def test_a_path_is_shown_from_where_the_user_stands(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HEDGEROW_CALLED_FROM", "/home/robin/shop")
+    assert shown(Path("/home/robin/shop/.hedgerow/admin.json")) == ".hedgerow/admin.json"
+    assert shown(Path("/srv/admin.json")) == "/srv/admin.json"

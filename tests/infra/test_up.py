@@ -75,6 +75,7 @@ def test_a_broker_that_is_away_is_one_sentence(launcher: Launcher, given: dict[s
     away = given | {"HEDGEROW_DATABASE_URL": "postgresql://hedgerow@127.0.0.1:1/none"}
     done = launcher("up", HEDGEROW_PORT=free_port(), **away)
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert "Everything is stopped" not in done.stdout
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from pathlib import Path
 
 import aio_pika
@@ -16,7 +17,7 @@ from infra.launcher.state import REPOSITORY
 from tests.support.customer import Customer
 from tests.support.eventually import eventually
 from tests.support.platform import Platform, Process, end
-from tests.system.test_a_plug_in import gets, is_heard, plugged_in, says
+from tests.system.test_a_plug_in import gets, is_heard, plugged_in, readme_example, says
 
 
 async def test_the_loyalty_service_gives_points_for_orders_and_products_for_points(
@@ -53,11 +54,24 @@ async def test_two_instances_of_the_loyalty_service_start_at_once_and_give_every
         plugged_in(platform, tmp_path / "one" / "loyalty.py", example),
         plugged_in(platform, tmp_path / "two" / "loyalty.py", example),
     ):
-        for name in ("one", "two"):
-            await eventually(lambda name=name: says(tmp_path / name / "loyalty.out", "serving"), within=20)
+        await eventually(lambda: says(tmp_path / "one" / "loyalty.out", "serving"), within=20)
+        await eventually(lambda: says(tmp_path / "two" / "loyalty.out", "serving"), within=20)
         orders = [await customer.order(sku) for _ in range(10)]
         assert [(await customer.settled(order))["status"] for order in orders] == ["confirmed"] * 10
         await eventually(lambda: has_points(customer, "/points", 10), within=5)
+
+
+async def test_a_plug_in_that_comes_back_without_its_routes_lets_them_go(
+    platform: Platform, customer: Customer, tmp_path: Path
+) -> None:
+    example = readme_example().replace("sales", "remnants")
+    silent = re.sub(r", http=Http\(.*?\)\)", ")", example)
+    assert silent != example
+    for text, while_there, afterwards in ((example, 200, 503), (silent, 404, 404)):
+        with plugged_in(platform, tmp_path / "remnants.py", text) as plug_in:
+            await eventually(partial(gets, customer, "/remnants", while_there), within=20)
+            assert end(plug_in, signal.SIGINT) == 0
+        await eventually(partial(gets, customer, "/remnants", afterwards), within=5)
 
 
 async def test_the_subscriber_in_plain_aio_pika_hears_an_order_and_ends_at_ctrl_c(
