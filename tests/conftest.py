@@ -14,10 +14,16 @@ from tests.support.servers import servers as real_servers
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run in parallel by file (`-n 2 --dist loadgroup`); what shares the platform stays together."""
-    for item in items:
-        file = item.path.relative_to(Path(__file__).parent)
-        item.add_marker(pytest.mark.xdist_group("system" if file.parts[0] == "system" else str(file)))
+    """Run in parallel by file (`-n 2 --dist loadgroup`); what shares the platform stays together and, since it takes
+    longest, begins first."""
+    groups = {item: _group(item.path.relative_to(Path(__file__).parent)) for item in items}
+    items.sort(key=lambda item: groups[item] != "system")
+    for item, group in groups.items():
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
+def _group(file: Path) -> str:
+    return "system" if file.parts[0] == "system" else str(file)
 
 
 class Start(Protocol):
