@@ -48,6 +48,10 @@ class SettingMissingError(Exception):
     """The environment lacks what the service needs."""
 
 
+class ToldToStopError(Exception):
+    """The service was told to stop before it served."""
+
+
 @dataclass(frozen=True, slots=True)
 class Running:
     """What a running service is made of, for those who run one inside their own loop (tests)."""
@@ -58,8 +62,12 @@ class Running:
 
 
 @contextlib.asynccontextmanager
-async def running(service: Service, *, amqp_url: str, database_url: str | None) -> AsyncIterator[Running]:
-    """Run a service until the block ends. Raises BrokerAwayError if the broker can't be reached at the start."""
+async def running(
+    service: Service, *, amqp_url: str, database_url: str | None, stop: asyncio.Event | None = None
+) -> AsyncIterator[Running]:
+    """Run a service until the block ends. Raises BrokerAwayError if the broker can't be reached at the start, and
+    ToldToStopError if `stop` is set while it is waited for."""
+    stop = stop or asyncio.Event()
     service.check()
     database = await _database(service, database_url)
     consuming = Link(amqp_url, name=f"{service.name} requests")
@@ -86,10 +94,10 @@ async def running(service: Service, *, amqp_url: str, database_url: str | None) 
     tasks: list[asyncio.Task[None]] = []
     try:
         await publishing.start()
-        await publishing.wait_up(within=BROKER_PATIENCE)
+        await _up(publishing, stop)
         await _at_start(service, database, requester)
         await consuming.start()
-        await consuming.wait_up(within=BROKER_PATIENCE)
+        await _up(consuming, stop)
         await subscriptions.start()
         tasks = [asyncio.create_task(_must_not_end(chore, liveness.stuck)) for chore in chores]
         log.info("serving", instance=str(herald.instance), version=service.version)
@@ -120,7 +128,7 @@ def run(service: Service) -> None:
         sys.exit(f"{service.name}: {error}")
     try:
         code = uvloop.run(_serve(service, amqp_url, os.environ.get("HEDGEROW_DATABASE_URL")))
-    except asyncio.CancelledError:  # told to stop before it served
+    except ToldToStopError:
         sys.exit(0)
     except LoginRefusedError as error:
         sys.exit(f"{service.name}: {error}. A service needs the login of its own name (./justw run FILE --name NAME).")
@@ -137,17 +145,10 @@ def run(service: Service) -> None:
 
 
 async def _serve(service: Service, amqp_url: str, database_url: str | None) -> int:
-    stop, starting, me = asyncio.Event(), True, asyncio.current_task()
-
-    def leave() -> None:
-        stop.set()
-        if starting and me is not None:
-            me.cancel()
-
+    stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, leave)
-    async with running(service, amqp_url=amqp_url, database_url=database_url) as it:
-        starting = False
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    async with running(service, amqp_url=amqp_url, database_url=database_url, stop=stop) as it:
         waits = [asyncio.create_task(stop.wait()), asyncio.create_task(it.stuck.wait())]
         await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         for wait in waits:
@@ -165,6 +166,16 @@ async def _must_not_end(chore: Callable[[], Coroutine[Any, Any, None]], stuck: a
     except Exception:
         log.exception("a chore of this instance failed")
         stuck.set()
+
+
+async def _up(link: Link, stop: asyncio.Event) -> None:
+    up, told = asyncio.create_task(link.wait_up(within=BROKER_PATIENCE)), asyncio.create_task(stop.wait())
+    done, pending = await asyncio.wait((up, told), return_when=asyncio.FIRST_COMPLETED)
+    for task in pending:
+        task.cancel()
+    if up not in done:
+        raise ToldToStopError
+    up.result()
 
 
 async def _database(service: Service, url: str | None) -> Database | None:

@@ -114,8 +114,8 @@ class Subscriptions:
         broker = self._new_broker()
         for listener in self._service.listeners.values():
             self._subscribe(broker, listener)
+        self._broker = broker  # before it starts: what it takes meanwhile must be drained, too
         await broker.start()
-        self._broker = broker
 
     async def _leave(self, broker: RabbitBroker, *, within: float) -> None:
         """Cancel, wait, close: FastStream's own stop would wait first and cancel after, and what is delivered in
