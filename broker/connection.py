@@ -102,10 +102,9 @@ class Link:
 
     async def close(self) -> None:
         """Close the connection and stay closed."""
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+        while self._task is not None and not self._task.done():
+            self._task.cancel()  # more than once: a setup may swallow the first
+            await asyncio.wait({self._task}, timeout=0.5)
         if self.connection is not None:
             with contextlib.suppress(Exception):
                 await asyncio.wait_for(self.connection.close(), 3)
