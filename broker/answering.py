@@ -9,11 +9,11 @@ import time
 from typing import Any
 
 from broker import answers
-from broker.connection import BrokerAwayError
 from broker.injection import pick
 from broker.lane import Answer, Ask, LaneError, Request, Requester, refuse
 from broker.outbox import Origin
 from broker.reading import read
+from broker.reconnecting import BrokerAwayError
 from broker.service import Answerer, Service, Stage
 from broker.telemetry import REQUEST_SECONDS, REQUESTS, log
 from broker.transaction import Database, Transaction, was_broken_off

@@ -15,12 +15,9 @@ import contextlib
 import time
 from collections.abc import Iterator
 
-import aio_pika
-from aio_pika.abc import AbstractConnection, AbstractExchange
-
 from broker import topology
-from broker.connection import Link
-from broker.ids import new_token
+from broker.publisher import Publisher, PublishRefusedError
+from broker.reconnecting import BrokerAwayError
 
 PROBE_EVERY = 2.0
 PATIENCE = 3
@@ -30,25 +27,23 @@ _PROBE = "probe"
 class Liveness:
     """The ages of the last proofs of consumption, and the probing of idle queues over a publishing link."""
 
-    def __init__(self, publishing: Link) -> None:
-        self._link = publishing
+    def __init__(self, publisher: Publisher) -> None:
+        self._publisher = publisher
         self._last: dict[str, float] = {}
         self._busy: dict[str, int] = {}
         self._unanswered: dict[str, int] = {}
         self._finished = asyncio.Event()
-        self._exchange: AbstractExchange | None = None
         self.stuck = asyncio.Event()
-        publishing.on_connect(self._set_up)
-        publishing.on_loss(self._lost)
+        publisher.link.on_connect(self._begin_again)
 
     def watch(self, queue: str) -> None:
         """Expect deliveries from this queue from now on."""
-        self._prove(queue)
+        self.prove(queue)
 
-    def proven(self, queue: str, message: aio_pika.abc.AbstractIncomingMessage) -> bool:
-        """Note a delivery; true if it was only a probe and needs no more than an acknowledgement."""
-        self._prove(queue)
-        return message.type == _PROBE and message.exchange == topology.RETURNS
+    def prove(self, queue: str) -> None:
+        """Note a delivery."""
+        self._last[queue] = time.monotonic()
+        self._unanswered[queue] = 0
 
     @contextlib.contextmanager
     def busy(self, queue: str) -> Iterator[None]:
@@ -59,7 +54,7 @@ class Liveness:
         finally:
             self._busy[queue] -= 1
             self._finished.set()
-            self._prove(queue)
+            self.prove(queue)
 
     @property
     def load(self) -> int:
@@ -86,30 +81,30 @@ class Liveness:
             idle = [queue for queue, age in self.ages().items() if age > PROBE_EVERY]
             if any(self._unanswered[queue] >= PATIENCE for queue in idle):
                 self.stuck.set()
-            elif self._exchange is not None:
-                await asyncio.gather(*(self._probe(self._exchange, queue) for queue in idle))
+            elif self._publisher.link.is_up:
+                await asyncio.gather(*(self._probe(queue) for queue in idle))
 
-    async def _probe(self, exchange: AbstractExchange, queue: str) -> None:
+    async def _probe(self, queue: str) -> None:
         """A round of probes, each round larger, because some go to instances that share the queue and have died."""
-        key, since = topology.way_home(_PROBE, queue), self._last[queue]
-        probes = (
-            aio_pika.Message(b"", type=_PROBE, message_id=new_token()) for _ in range(2 ** self._unanswered[queue])
-        )
+        since = self._last[queue]
         try:
-            await asyncio.gather(*(exchange.publish(it, key, mandatory=False, timeout=PROBE_EVERY) for it in probes))
-        except (aio_pika.exceptions.AMQPError, RuntimeError, TimeoutError):
+            await asyncio.gather(*(self._send_probe(queue) for _ in range(2 ** self._unanswered[queue])))
+        except (BrokerAwayError, PublishRefusedError):
             return
         if self._last[queue] == since:
             self._unanswered[queue] += 1
 
-    def _prove(self, queue: str) -> None:
-        self._last[queue] = time.monotonic()
-        self._unanswered[queue] = 0
+    async def _send_probe(self, queue: str) -> None:
+        key = topology.way_home(_PROBE, queue)
+        await self._publisher.publish(
+            topology.RETURNS, key, b"", {}, mandatory=False, within=PROBE_EVERY, persistent=False, type=_PROBE
+        )
 
-    async def _set_up(self, connection: AbstractConnection) -> None:
-        channel = await self._link.channel(connection)
-        self._exchange = await channel.get_exchange(topology.RETURNS, ensure=False)
+    async def _begin_again(self, _: object) -> None:
         self._unanswered = dict.fromkeys(self._unanswered, 0)
 
-    def _lost(self) -> None:
-        self._exchange = None
+
+def is_probe(kind: str | None) -> bool:
+    """Whether a message of this type that came through `returns` is a probe, and needs no more than an
+    acknowledgement."""
+    return kind == _PROBE

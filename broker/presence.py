@@ -14,13 +14,15 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 import aio_pika
-from aio_pika.abc import AbstractConnection, AbstractExchange, AbstractIncomingMessage
+from aio_pika.abc import AbstractConnection, AbstractIncomingMessage
 from pydantic import ValidationError
 
 from broker import topology
-from broker.connection import BrokerAwayError, Link
+from broker.connection import Link, declare
 from broker.ids import new_id, new_token
 from broker.liveness import Liveness
+from broker.publisher import Publisher, PublishRefusedError
+from broker.reconnecting import BrokerAwayError
 from broker.registry import Registry
 from broker.telemetry import REFUSED_CLAIMS, log
 from contracts.base import Message
@@ -32,40 +34,36 @@ _MARK = "presence.accepted"
 
 
 class Voice:
-    """Says presence messages over a link, with the login that the broker validates; says nothing while it is away."""
+    """Says presence messages with the login that the broker validates; says nothing while the broker is away."""
 
-    def __init__(self, link: Link) -> None:
-        self._link = link
-        self._exchange: AbstractExchange | None = None
-        link.on_connect(self._set_up)
+    def __init__(self, publisher: Publisher) -> None:
+        self._publisher = publisher
 
     async def say(self, message: Message, key: str) -> None:
         """Publish; a message that can't be sent is not missed, because another follows."""
-        body = aio_pika.Message(
-            message.model_dump_json().encode(),
-            user_id=self._link.login,
-            content_type="application/json",
-            message_id=new_token(),
-        )
-        with contextlib.suppress(aio_pika.exceptions.AMQPError, RuntimeError, TimeoutError):
-            if self._exchange is not None and self._link.connection is not None:
-                await self._exchange.publish(body, key, mandatory=False, timeout=2)
-
-    async def _set_up(self, connection: AbstractConnection) -> None:
-        channel = await connection.channel(publisher_confirms=False)
-        self._exchange = await channel.get_exchange(topology.PRESENCE, ensure=False)
+        with contextlib.suppress(BrokerAwayError, PublishRefusedError):
+            await self._publisher.publish(
+                topology.PRESENCE,
+                key,
+                message.model_dump_json().encode(),
+                {},
+                mandatory=False,
+                within=2,
+                persistent=False,
+                user_id=self._publisher.link.login,
+            )
 
 
 class Herald:
     """Speaks for one instance of a service."""
 
-    def __init__(self, manifest: Manifest, *, publishing: Link, consuming: Link, liveness: Liveness) -> None:
+    def __init__(self, manifest: Manifest, *, publisher: Publisher, consuming: Link, liveness: Liveness) -> None:
         self.instance = new_id()
         self._manifest = manifest
         self._started_at = datetime.now(UTC)
         self._liveness = liveness
-        self._voice = Voice(publishing)
-        self._publishing = publishing
+        self._voice = Voice(publisher)
+        self._publishing = publisher.link
         self._consuming = consuming
         self._left = False
         self._told: set[Refused] = set()
@@ -123,7 +121,15 @@ class Herald:
 class Watcher:
     """Keeps a registry true over one link; `on_change` is called after every change."""
 
-    def __init__(self, registry: Registry, link: Link, *, owner: str, on_change: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        link: Link,
+        *,
+        publisher: Publisher,
+        owner: str,
+        on_change: Callable[[], None],
+    ) -> None:
         self.registry = registry
         self.known = asyncio.Event()
         """Set once the manifests are read and the roll has been called."""
@@ -131,7 +137,8 @@ class Watcher:
         self._link = link
         self._owner = owner
         self._on_change = on_change
-        self._voice = Voice(link)
+        self._voice = Voice(publisher)
+        self._publishing = publisher.link
         self._kept: dict[str, str] = {}
         self._called_at = -math.inf
         self._replayed = asyncio.Event()
@@ -166,8 +173,9 @@ class Watcher:
 
     async def _set_up(self, connection: AbstractConnection) -> None:
         channel = await self._link.channel(connection)
-        await topology.declare_exchanges(channel)
+        await declare(channel, topology.exchanges())
         await channel.set_qos(prefetch_count=200)
+        await self._publishing.wait_up(within=5)
         self._replayed.clear()
         marker = new_token()
         manifests = await channel.get_queue(topology.MANIFESTS, ensure=False)

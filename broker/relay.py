@@ -15,9 +15,9 @@ from zlib import crc32
 
 import asyncpg
 
-from broker.connection import BrokerAwayError, Link
 from broker.outbox import PARTITIONS
 from broker.publisher import ChannelLostError, Publisher, PublishRefusedError
+from broker.reconnecting import BrokerAwayError
 from broker.telemetry import PUBLISHED, REFUSED_ROWS, log
 from broker.topology import COMMANDS, RETURNS
 
@@ -53,11 +53,10 @@ Published = tuple[list[int], tuple[int, str] | None]
 class Relay:
     """Publishes one service's outbox, together with the relays of its other instances."""
 
-    def __init__(self, service: str, database_url: str, publisher: Publisher, link: Link) -> None:
+    def __init__(self, service: str, database_url: str, publisher: Publisher) -> None:
         self._service = service
         self._url = database_url
         self._publisher = publisher
-        self._link = link
         self._lock_class = crc32(f"relay {service}".encode())
         self._channel = f"outbox_{service}"[:63]  # PostgreSQL's names are no longer
         self._held: set[int] = set()
@@ -133,7 +132,7 @@ class Relay:
 
     async def _flush(self, connection: asyncpg.Connection) -> int:
         """Publish a batch; returns how many rows went."""
-        if not self._link.is_up or not self._held:
+        if not self._publisher.link.is_up or not self._held:
             return 0
         rows = await connection.fetch(_WAITING, sorted(self._held), BATCH)
         if not rows:

@@ -12,9 +12,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from broker import topology
-from broker.connection import BrokerAwayError
 from broker.message import Incoming
 from broker.publisher import Publisher, PublishRefusedError
+from broker.reconnecting import BrokerAwayError
 from broker.telemetry import DEAD_LETTERED, RETRIED, log
 
 _STACK_KEPT = 4_000

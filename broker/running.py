@@ -22,15 +22,15 @@ from sqlalchemy.exc import DBAPIError
 
 from broker import answers, inbox
 from broker.answering import Answering
-from broker.connection import BrokerAwayError, Link, LoginRefusedError
+from broker.connection import Link
 from broker.injection import pick
-from broker.lane import DEFAULT_SECONDS, Ask
-from broker.lane.aiopika import AioPikaRequester, AioPikaResponder
+from broker.lane import DEFAULT_SECONDS, Ask, Requester
+from broker.lane.carriers import Carrier
 from broker.liveness import Liveness
 from broker.migrate import migrate
 from broker.outbox import Origin
 from broker.presence import Herald
-from broker.publisher import Publisher
+from broker.reconnecting import BrokerAwayError, LoginRefusedError, Reconnecting
 from broker.relay import Relay
 from broker.retries import Retries
 from broker.service import Service
@@ -56,7 +56,7 @@ class ToldToStopError(Exception):
 class Running:
     """What a running service is made of, for those who run one inside their own loop (tests)."""
 
-    requester: AioPikaRequester
+    requester: Requester
     database: Database | None
     stuck: asyncio.Event
 
@@ -70,25 +70,19 @@ async def running(
     stop = stop or asyncio.Event()
     service.check()
     database = await _database(service, database_url)
-    consuming = Link(amqp_url, name=f"{service.name} requests")
-    publishing = Link(amqp_url, name=f"{service.name} publishing")
-    publisher, liveness = Publisher(publishing), Liveness(publishing)
-    requester = AioPikaRequester(publishing, owner=service.name)
-    responder = AioPikaResponder(
-        service.name,
-        service.answerers,
-        Answering(service, database, requester),
-        consuming=consuming,
-        publishing=publishing,
-        liveness=liveness,
-    )
+    link, carrier = Link(amqp_url, name=f"{service.name} queues and presence"), Carrier(amqp_url, name=service.name)
+    publisher, publishing = carrier.publisher, carrier.publishing
+    liveness = Liveness(publisher)
+    requester = carrier.requester(owner=service.name)
+    answering = Answering(service, database, requester)
+    responder = carrier.responder(service.name, service.answerers, answering, liveness)
     subscriptions = Subscriptions(
-        service, database, link=consuming, requester=requester, retries=Retries(publisher), liveness=liveness
+        service, database, link=link, requester=requester, retries=Retries(publisher), liveness=liveness
     )
-    herald = Herald(service.manifest(), publishing=publishing, consuming=consuming, liveness=liveness)
+    herald = Herald(service.manifest(), publisher=publisher, consuming=link, liveness=liveness)
     chores: list[Callable[[], Coroutine[Any, Any, None]]] = [herald.beat_forever, liveness.probe_forever]
     if database is not None:
-        relay = Relay(service.name, database.url, publisher, publishing)
+        relay = Relay(service.name, database.url, publisher)
         database.wake = relay.wake
         chores += [relay.run_forever, partial(_prune_forever, database)]
     tasks: list[asyncio.Task[None]] = []
@@ -96,8 +90,9 @@ async def running(
         await publishing.start()
         await _up(publishing, stop)
         await _at_start(service, database, requester)
-        await consuming.start()
-        await _up(consuming, stop)
+        for taking in (carrier.consuming, link):
+            await taking.start()
+            await _up(taking, stop)
         await subscriptions.start()
         tasks = [asyncio.create_task(_must_not_end(chore, liveness.stuck)) for chore in chores]
         log.info("serving", instance=str(herald.instance), version=service.version)
@@ -109,7 +104,7 @@ async def running(
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await consuming.close()
+        await asyncio.gather(carrier.consuming.close(), link.close())
         await publishing.close()
         await _close(service, database)
 
@@ -168,7 +163,7 @@ async def _must_not_end(chore: Callable[[], Coroutine[Any, Any, None]], stuck: a
         stuck.set()
 
 
-async def _up(link: Link, stop: asyncio.Event) -> None:
+async def _up(link: Reconnecting[Any], stop: asyncio.Event) -> None:
     up, told = asyncio.create_task(link.wait_up(within=BROKER_PATIENCE)), asyncio.create_task(stop.wait())
     done, pending = await asyncio.wait((up, told), return_when=asyncio.FIRST_COMPLETED)
     for task in pending:
@@ -189,7 +184,7 @@ async def _database(service: Service, url: str | None) -> Database | None:
     return Database(url, service=service.name, says=frozenset(kind.topic for kind in service.says))
 
 
-async def _at_start(service: Service, database: Database | None, requester: AioPikaRequester) -> None:
+async def _at_start(service: Service, database: Database | None, requester: Requester) -> None:
     for handler, wants in service.starters:
         given: dict[Any, Any] = {**service.provided, Ask: Ask(requester, time.time() + DEFAULT_SECONDS)}
 

@@ -21,10 +21,10 @@ from pydantic import ValidationError
 from yarl import URL
 
 from broker import inbox, topology
-from broker.connection import Link
+from broker.connection import Link, declare
 from broker.injection import Attempt, pick
 from broker.lane import DEFAULT_SECONDS, Ask, Requester
-from broker.liveness import Liveness
+from broker.liveness import Liveness, is_probe
 from broker.message import Incoming, MalformedMessageError, incoming
 from broker.outbox import Origin
 from broker.retries import Retries
@@ -97,9 +97,9 @@ class Subscriptions:
         """Declare the queues; after a loss of the connection, consume anew: FastStream restores consumers only if all
         of the broker was back when it tried."""
         async with connection.channel() as channel:
-            await topology.declare_exchanges(channel)
+            await declare(channel, topology.exchanges())
             for topic, listener in self._service.listeners.items():
-                await topology.declare_work(channel, self._service.name, topic, exchange=listener.exchange)
+                await declare(channel, topology.work(self._service.name, topic, exchange=listener.exchange))
         if self._broker is not None:
             task = asyncio.create_task(self._leave(self._broker, within=GRACE))
             self._leaving.add(task)
@@ -148,7 +148,8 @@ class Subscriptions:
 
     async def _receive(self, listener: Listener, message: RabbitMessage) -> None:
         raw = message.raw_message
-        if not self._liveness.proven(listener.queue, raw):
+        self._liveness.prove(listener.queue)
+        if raw.exchange != topology.RETURNS or not is_probe(raw.type):
             with self._liveness.busy(listener.queue):
                 await self._settle(listener, raw)
         # A lost channel can't be acknowledged on: the broker delivers again, and the inbox knows it.

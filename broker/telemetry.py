@@ -13,6 +13,7 @@ from prometheus_client import Counter, Histogram
 REQUESTS = Counter("hedgerow_requests", "Requests answered.", ["topic", "outcome"])
 REQUEST_SECONDS = Histogram("hedgerow_request_seconds", "Time to answer a request.", ["topic"])
 LANE_DROPPED = Counter("hedgerow_lane_dropped", "Requests and replies that were dropped.", ["reason"])
+LANE_REPEATED = Counter("hedgerow_lane_repeated", "Requests asked once more after a lost connection.")
 REDELIVERIES = Counter("hedgerow_redeliveries", "Messages that the broker delivered again.", ["queue"])
 DUPLICATES = Counter("hedgerow_inbox_duplicates", "Duplicates that the inbox suppressed.", ["queue"])
 PARKED = Counter("hedgerow_inbox_parked", "Messages that waited for their predecessor.", ["queue"])

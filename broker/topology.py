@@ -8,8 +8,8 @@ type), except `replies`; the default exchange is never published to.
 from collections.abc import Iterable
 from typing import Any
 
-from aio_pika import ExchangeType
-from aio_pika.abc import AbstractChannel, AbstractQueue
+from pamqp.base import Frame
+from pamqp.commands import Exchange, Queue
 
 REQUESTS = "requests"
 REPLIES = "replies"
@@ -75,48 +75,53 @@ def way_home(reason: str, queue: str) -> str:
     return f"{reason}.{queue}"
 
 
-async def declare_exchanges(channel: AbstractChannel) -> None:
-    """Declare all exchanges, the retry tiers, the dead letters and the two streams."""
-    for name in sorted(_EXCHANGES):
-        await channel.declare_exchange(name, ExchangeType.TOPIC, durable=True)
-    await channel.declare_exchange(REPLIES, ExchangeType.DIRECT, durable=True)
+def exchanges() -> list[Frame]:
+    """What declares all exchanges, the retry tiers, the dead letters and the two streams."""
+    declared: list[Frame] = [
+        Exchange.Declare(exchange=name, exchange_type="topic", durable=True) for name in sorted(_EXCHANGES)
+    ]
+    declared.append(Exchange.Declare(exchange=REPLIES, exchange_type="direct", durable=True))
     for tier, seconds in TIERS.items():
         arguments = {"x-message-ttl": int(seconds * 1000), "x-dead-letter-exchange": RETURNS, **_CERTAIN_DEAD_LETTERING}
-        await _declare(channel, tier_queue(tier), "quorum", RETRIES, [f"{tier}.#"], arguments)
-    await _declare(channel, DEAD_LETTERS, "quorum", DEAD_LETTERS, ["#"])
-    await _declare(channel, EVENT_HISTORY, "stream", EVENTS, ["#"], {"x-max-length-bytes": 2_000_000_000})
-    await _declare(channel, MANIFESTS, "stream", PRESENCE, ["presence.accepted.#"], {"x-max-length-bytes": 64_000_000})
+        declared += _queue(tier_queue(tier), "quorum", RETRIES, [f"{tier}.#"], arguments)
+    declared += _queue(DEAD_LETTERS, "quorum", DEAD_LETTERS, ["#"])
+    declared += _queue(EVENT_HISTORY, "stream", EVENTS, ["#"], {"x-max-length-bytes": 2_000_000_000})
+    declared += _queue(MANIFESTS, "stream", PRESENCE, ["presence.accepted.#"], {"x-max-length-bytes": 64_000_000})
+    return declared
 
 
-async def declare_requests(channel: AbstractChannel, service: str, topics: Iterable[str]) -> None:
-    """Declare a service's request queue and its suspects, bound to the operations that it answers."""
-    requests = await _declare(channel, requests_queue(service), "classic", REQUESTS, topics)
-    await requests.bind(RETURNS, way_home("*", requests.name))
-    await _declare(channel, suspects_queue(service), "classic", REQUESTS, [suspects_key(service)])
+def requests(service: str, topics: Iterable[str]) -> list[Frame]:
+    """What declares a service's request queue and its suspects, bound to the operations that it answers."""
+    name = requests_queue(service)
+    return [
+        *_queue(name, "classic", REQUESTS, topics),
+        Queue.Bind(queue=name, exchange=RETURNS, routing_key=way_home("*", name)),
+        *_queue(suspects_queue(service), "classic", REQUESTS, [suspects_key(service)]),
+    ]
 
 
-async def declare_work(channel: AbstractChannel, service: str, topic: str, *, exchange: str) -> str:
-    """Declare the queue for a topic of `events` or `commands` with its way home from the retries; returns its name."""
+def replies(name: str) -> list[Frame]:
+    """What declares one connection's reply queue."""
+    return [
+        Queue.Declare(queue=name, exclusive=True, arguments={"x-queue-type": "classic"}),
+        Queue.Bind(queue=name, exchange=REPLIES, routing_key=name),
+    ]
+
+
+def work(service: str, topic: str, *, exchange: str) -> list[Frame]:
+    """What declares the queue for a topic of `events` or `commands`, with its way home from the retries."""
     name = work_queue(service, topic)
     arguments = {
         "x-dead-letter-exchange": DEAD_LETTERS,
         "x-dead-letter-routing-key": name,
         **_CERTAIN_DEAD_LETTERING,
     }
-    queue = await _declare(channel, name, "quorum", exchange, [topic], arguments)
-    await queue.bind(RETURNS, way_home("*", name))
-    return name
+    home = Queue.Bind(queue=name, exchange=RETURNS, routing_key=way_home("*", name))
+    return [*_queue(name, "quorum", exchange, [topic], arguments), home]
 
 
-async def _declare(
-    channel: AbstractChannel,
-    name: str,
-    kind: str,
-    exchange: str,
-    keys: Iterable[str],
-    arguments: dict[str, Any] | None = None,
-) -> AbstractQueue:
-    queue = await channel.declare_queue(name, durable=True, arguments={"x-queue-type": kind, **(arguments or {})})
-    for key in keys:
-        await queue.bind(exchange, key)
-    return queue
+def _queue(
+    name: str, kind: str, exchange: str, keys: Iterable[str], arguments: dict[str, Any] | None = None
+) -> list[Frame]:
+    declared = Queue.Declare(queue=name, durable=True, arguments={"x-queue-type": kind, **(arguments or {})})
+    return [declared, *(Queue.Bind(queue=name, exchange=exchange, routing_key=key) for key in keys)]

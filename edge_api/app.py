@@ -2,7 +2,7 @@
 
 from broker.connection import Link
 from broker.lane import Requester
-from broker.lane.aiopika import AioPikaRequester
+from broker.lane.carriers import Carrier
 from broker.presence import Watcher
 from broker.registry import Registry
 from edge_api.authentication import Authenticator
@@ -17,19 +17,20 @@ from edge_api.settings import Settings
 
 def edge(settings: Settings) -> Door:
     """The edge on a real broker. It connects when its lifespan starts, and serves even while the broker is away."""
-    link = Link(settings.amqp_url, name="edge")
+    link, carrier = Link(settings.amqp_url, name="edge presence"), Carrier(settings.amqp_url, name="edge")
     owner = link.login.partition("@")[0]
-    requester = AioPikaRequester(link, owner=owner)  # before the watcher: a route may be used as soon as it is known
+    requester = carrier.requester(owner=owner)
     registry = Registry(trusted_logins=settings.trusted_logins | {link.login})
-    watcher = Watcher(registry, link, owner=owner, on_change=lambda: None)
+    watcher = Watcher(registry, link, publisher=carrier.publisher, owner=owner, on_change=lambda: None)
     routes = Routes(registry, is_reserved=lambda path: template_of(path) is not None)
     keys = KeyRing(over_the_lane(routes, requester, login=settings.keys_login))
     checks: Checks = {
-        "broker": lambda: link.is_up,
+        "broker": lambda: link.is_up and carrier.publishing.is_up,
         "presence": watcher.known.is_set,
         "keys": lambda: keys_target(routes, login=settings.keys_login) is not None,
     }
-    return assemble(routes, requester, keys, checks, lifespan_of(link, watcher.watch_forever, keys.refresh_forever))
+    lifespan = lifespan_of((carrier.publishing, link), watcher.watch_forever, keys.refresh_forever)
+    return assemble(routes, requester, keys, checks, lifespan)
 
 
 def assemble(routes: Routes, requester: Requester, keys: KeyRing, checks: Checks, lifespan: Lifespan) -> Door:

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pydantic import ValidationError
 from starlette.types import Scope
 
-from broker.connection import BrokerAwayError
 from broker.lane import (
     DEFAULT_SECONDS,
     Answer,
@@ -21,6 +20,7 @@ from broker.lane import (
     Request,
     Requester,
 )
+from broker.reconnecting import BrokerAwayError
 from broker.telemetry import log
 from contracts.base import Refusal, RefusalKind, deadline_passed, nobody_there
 from contracts.presence import Route

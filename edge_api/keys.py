@@ -14,9 +14,9 @@ from typing import Any
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey
 
-from broker.connection import BrokerAwayError
 from broker.ids import new_id
 from broker.lane import LaneError, Request, Requester
+from broker.reconnecting import BrokerAwayError
 from broker.telemetry import log
 from contracts.tokens import JWKS_PATH
 from edge_api.problems import RefusedError

@@ -1,29 +1,32 @@
 """What runs as long as the edge does.
 
-Promise: the connection to the broker and the tasks beside it start and end with the edge; a task that ends by itself is
-a defect, so it ends the edge rather than leaving it half alive.
+Promise: the connections to the broker and the tasks beside them start and end with the edge; a task that ends by itself
+is a defect, so it ends the edge rather than leaving it half alive.
 """
 
 import asyncio
 import contextlib
 import signal
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from typing import Any
 
 from starlette.applications import Starlette
 
-from broker.connection import Link
+from broker.reconnecting import Reconnecting
 from broker.telemetry import log
 
 Forever = Callable[[], Coroutine[Any, Any, None]]
 
 
-def lifespan_of(link: Link, *runs: Forever) -> Callable[[Starlette], contextlib.AbstractAsyncContextManager[None]]:
-    """A lifespan that keeps the link and these tasks."""
+def lifespan_of(
+    links: Sequence[Reconnecting[Any]], *runs: Forever
+) -> Callable[[Starlette], contextlib.AbstractAsyncContextManager[None]]:
+    """A lifespan that keeps these links and tasks."""
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        await link.start()
+        for link in links:
+            await link.start()
         tasks = [asyncio.create_task(run()) for run in runs]
         for task in tasks:
             task.add_done_callback(_must_not_end)
@@ -33,7 +36,7 @@ def lifespan_of(link: Link, *runs: Forever) -> Callable[[Starlette], contextlib.
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            await link.close()
+            await asyncio.gather(*(link.close() for link in links))
 
     return lifespan
 

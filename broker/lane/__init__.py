@@ -4,9 +4,11 @@ Promise: every request ends in exactly one of: an `Answer`, `NobodyThereError` (
 `BrokerAwayError`. What carries the lane hides behind `Requester` and `Responder`.
 
     LaneError
-    ├── NobodyThereError      no queue is bound for the operation
-    ├── DeadlinePassedError   the answer did not come in time
-    └── OverloadedError       too many requests are in flight here
+    ├── NobodyThereError        no queue is bound for the operation
+    ├── DeadlinePassedError     the answer did not come in time
+    └── OverloadedError         too many requests are in flight here
+    BrokerAwayError
+    └── ConnectionLostError     while the request was in flight: it may have been carried out
 """
 
 import time
@@ -17,7 +19,8 @@ from typing import Any, Protocol, TypeVar, cast
 from pydantic import TypeAdapter
 
 from broker.ids import new_token
-from contracts.base import Caller, Operation, Refusal
+from broker.reconnecting import BrokerAwayError
+from contracts.base import Caller, Operation, Query, Refusal
 
 NOBODY = Caller()
 DEFAULT_SECONDS = 5.0
@@ -40,10 +43,15 @@ class OverloadedError(LaneError):
     """Too many requests are in flight here."""
 
 
+class ConnectionLostError(BrokerAwayError):
+    """The connection to the broker was lost while the request was in flight."""
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """What is asked. `body` is JSON, `params` are fields that came as text (path and query string), `deadline` is a
-    Unix time in seconds, and two requests with one `request_id` (or one caller's `idempotency_key`) have one effect."""
+    Unix time in seconds, and two requests with one `request_id` (or one caller's `idempotency_key`) have one effect.
+    One that is `repeatable` is asked once more when the connection was lost while it was in flight."""
 
     topic: str
     body: bytes
@@ -53,6 +61,7 @@ class Request:
     idempotency_key: str | None = None
     params: Mapping[str, str] = field(default_factory=dict)
     traceparent: str | None = None
+    repeatable: bool = False
 
     @property
     def seconds_left(self) -> float:
@@ -109,6 +118,7 @@ class Ask:
                 deadline=self.deadline,
                 caller=self.caller,
                 traceparent=self.traceparent,
+                repeatable=isinstance(operation, Query),
             )
         )
         if answer.refused:

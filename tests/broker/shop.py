@@ -7,11 +7,10 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import aio_pika
-from aio_pika.abc import AbstractConnection, AbstractIncomingMessage
+from aio_pika.abc import AbstractIncomingMessage
 from sqlalchemy import text
 
-from broker import topology
-from broker.connection import Link
+from broker.lane.carriers import Carrier
 from broker.migrate import migrate
 from broker.outbox import Origin
 from broker.publisher import Publisher
@@ -60,31 +59,24 @@ async def outbox_is_empty(database: Database, *, within: float = 10) -> None:
 
 
 @asynccontextmanager
-async def linked(amqp: str) -> AsyncIterator[Link]:
-    """A link with the platform's exchanges declared."""
-    link = Link(amqp, name="shop")
-    link.on_connect(_declare)
+async def linked(amqp: str, *, carried_by: str | None = None) -> AsyncIterator[Publisher]:
+    """A publisher whose link declares the platform's exchanges; it is not started yet."""
+    carrier = Carrier(amqp, name="shop", carried_by=carried_by)
+    carrier.requester(owner=carrier.publishing.login.partition("@")[0])  # declares the exchanges
     try:
-        yield link
+        yield carrier.publisher
     finally:
-        await link.close()
-
-
-async def _declare(connection: AbstractConnection) -> None:
-    async with connection.channel() as channel:
-        await topology.declare_exchanges(channel)
+        await carrier.publishing.close()
 
 
 @asynccontextmanager
-async def relaying(
-    database: Database, link: Link, publisher: Publisher | None = None
-) -> AsyncIterator[asyncio.Task[None]]:
+async def relaying(database: Database, publisher: Publisher) -> AsyncIterator[asyncio.Task[None]]:
     """A relay at work; the task may be cancelled."""
-    relay = Relay("shop", database.url, publisher or Publisher(link), link)
+    relay = Relay("shop", database.url, publisher)
     database.wake = relay.wake
-    if not link.is_up:
-        await link.start()
-        await link.wait_up(within=20)
+    if not publisher.link.is_up:
+        await publisher.link.start()
+        await publisher.link.wait_up(within=20)
     task = asyncio.create_task(relay.run_forever())
     try:
         yield task

@@ -5,8 +5,8 @@ import asyncio
 import pytest
 
 from broker.answering import Answering
-from broker.connection import BrokerAwayError
 from broker.lane import Answer, Ask, NobodyThereError
+from broker.reconnecting import BrokerAwayError
 from broker.service import Http, Service
 from contracts.base import Caller, Refusal
 from contracts.presence import Who

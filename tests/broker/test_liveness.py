@@ -11,8 +11,9 @@ from aio_pika.abc import AbstractConnection, AbstractIncomingMessage, AbstractQu
 
 from broker import liveness as module
 from broker import topology
-from broker.connection import Link
-from broker.liveness import Liveness
+from broker.connection import Link, declare
+from broker.lane.carriers import Carrier
+from broker.liveness import Liveness, is_probe
 from broker.running import STUCK
 from tests.support.cuts import cut_connections, cuttable
 from tests.support.eventually import eventually
@@ -29,7 +30,8 @@ class Worker:
 
     def __init__(self, amqp: str) -> None:
         self.link = Link(amqp, name="worker")
-        self.liveness = Liveness(self.link)
+        self.carrier = Carrier(amqp, name="prober")
+        self.liveness = Liveness(self.carrier.publisher)
         self.handled = 0
         self.queue: AbstractQueue
         self.tag = ""
@@ -38,7 +40,7 @@ class Worker:
 
     async def _consume(self, connection: AbstractConnection) -> None:
         channel = await connection.channel()
-        await topology.declare_exchanges(channel)
+        await declare(channel, topology.exchanges())
         self.queue = await channel.declare_queue(QUEUE, durable=True)
         await self.queue.bind(topology.RETURNS, topology.way_home("*", QUEUE))
         await channel.set_qos(prefetch_count=20)
@@ -46,7 +48,8 @@ class Worker:
         self.tag = await self.queue.consume(self._take)
 
     async def _take(self, message: AbstractIncomingMessage) -> None:
-        if not self.liveness.proven(QUEUE, message):
+        self.liveness.prove(QUEUE)
+        if not is_probe(message.type):
             with self.liveness.busy(QUEUE):
                 await asyncio.sleep(self.seconds)
                 self.handled += 1
@@ -70,9 +73,10 @@ async def hire(amqp: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Hire
 
         async def start() -> Worker:
             worker = Worker(amqp)
-            await worker.link.start()
-            stack.push_async_callback(worker.link.close)
-            await worker.link.wait_up(within=10)
+            for link in (worker.link, worker.carrier.publishing):
+                await link.start()
+                stack.push_async_callback(link.close)
+                await link.wait_up(within=10)
             probing = asyncio.create_task(worker.liveness.probe_forever())
             stack.callback(probing.cancel)
             return worker
@@ -146,7 +150,7 @@ async def test_a_broker_that_was_away_is_no_reason(hire: Hire, amqp: str, server
 async def test_probes_that_the_broker_does_not_confirm_count_for_nothing(hire: Hire) -> None:
     worker = await hire()
     await worker.queue.cancel(worker.tag)
-    worker.liveness._lost()  # as under an alarm: nothing can be published
+    await worker.carrier.publishing.close()  # as under an alarm: nothing can be published
     await stays_well(worker, seconds=15 / FASTER)
 
 
@@ -166,7 +170,7 @@ async def test_a_process_that_is_stuck_ends_itself(amqp: str) -> None:
     async with spawning("tests.broker.lane.doomed") as spawn, await aio_pika.connect(amqp) as connection:
         process = await spawn(amqp, PYTHONUNBUFFERED="1", PATH=os.environ["PATH"])
         channel = await connection.channel()
-        await topology.declare_exchanges(channel)
+        await declare(channel, topology.exchanges())
 
         async def consumed() -> bool:
             queue = await channel.declare_queue("doomed.requests", durable=True, arguments={"x-queue-type": "classic"})

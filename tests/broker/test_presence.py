@@ -14,10 +14,12 @@ from aio_pika.exceptions import AMQPError
 from pydantic import create_model
 
 from broker import topology
-from broker.connection import Link
+from broker.connection import Link, declare
 from broker.ids import new_id, new_token
+from broker.lane.carriers import Carrier
 from broker.liveness import Liveness
 from broker.presence import Herald, Watcher
+from broker.publisher import Publisher
 from broker.registry import Registry, ServiceRecord
 from broker.running import running
 from broker.service import Service
@@ -57,20 +59,27 @@ class Presence:
         self._stack.push_async_callback(link.close)
         return link
 
+    async def publisher(self, amqp: str | None = None) -> Publisher:
+        """A publisher that is up."""
+        carrier = Carrier(amqp or self.amqp, name="tests")
+        carrier.requester(owner=carrier.publishing.login.partition("@")[0])  # declares the exchanges
+        self._stack.push_async_callback(carrier.publishing.close)
+        await carrier.publishing.start()
+        return carrier.publisher
+
     async def herald(self, of: Manifest, amqp: str | None = None) -> Herald:
         """An instance that has said hello and beats, and whose queue is consumed."""
         link = await self.link(of.service, amqp)
 
         async def consume(connection: AbstractConnection) -> None:
             channel = await connection.channel()
-            await topology.declare_exchanges(channel)
-            await topology.declare_requests(channel, of.service, [])
+            await declare(channel, topology.exchanges())
+            await declare(channel, topology.requests(of.service, []))
             await (await channel.get_queue(topology.requests_queue(of.service))).consume(_ignore)
 
         link.on_connect(consume)
-        voice = await self.link(of.service, amqp)
-        herald = Herald(of, publishing=voice, consuming=link, liveness=Liveness(link))
-        await voice.start()
+        publisher = await self.publisher(amqp)
+        herald = Herald(of, publisher=publisher, consuming=link, liveness=Liveness(publisher))
         await link.start()
         await link.wait_up(within=10)
         beating = asyncio.create_task(herald.beat_forever())
@@ -81,7 +90,8 @@ class Presence:
         """The registry of a watcher that watches."""
         link = await self.link("watcher", amqp)
         registry = Registry(trusted_logins=frozenset({link.login if amqp is None else Link(self.amqp, name="").login}))
-        watcher = Watcher(registry, link, owner="watcher", on_change=lambda: None)
+        publisher = await self.publisher(amqp)
+        watcher = Watcher(registry, link, publisher=publisher, owner="watcher", on_change=lambda: None)
         await link.start()
         watching = asyncio.create_task(watcher.watch_forever())
         self._stack.callback(watching.cancel)
@@ -308,7 +318,7 @@ async def test_a_beat_of_a_service_with_twelve_queues_has_at_most_300_bytes(amqp
         service.hears(kind)(hear)
     async with await aio_pika.connect(amqp) as connection:
         channel = await connection.channel()
-        await topology.declare_exchanges(channel)
+        await declare(channel, topology.exchanges())
         queue = await channel.declare_queue(exclusive=True)
         await queue.bind(topology.PRESENCE, f"{Beat.topic}.#")
         async with running(service, amqp_url=amqp, database_url=None):
@@ -319,15 +329,14 @@ async def test_a_beat_of_a_service_with_twelve_queues_has_at_most_300_bytes(amqp
 
 async def test_the_ages_in_a_beat_are_in_the_order_of_the_manifest(presence: Presence) -> None:
     of = Manifest(service="shop", version="1", offers=manifest("shop").offers, hears=("a.x.v1", "b.x.v1"))
-    link, voice = await presence.link("shop"), await presence.link("voice")
-    liveness = Liveness(link)
+    link, publisher = await presence.link("shop"), await presence.publisher()
+    liveness = Liveness(publisher)
     for queue in ("shop.b.x.v1", "shop.requests", "shop.a.x.v1"):
         liveness.watch(queue)
     ages = {"shop.b.x.v1": 3.0, "shop.requests": 1.0, "shop.a.x.v1": 2.0}
     liveness._last = {queue: time.monotonic() - age for queue, age in ages.items()}
-    herald = Herald(of, publishing=voice, consuming=link, liveness=liveness)
+    herald = Herald(of, publisher=publisher, consuming=link, liveness=liveness)
     registry = await presence.watcher()
-    await voice.start()
     await link.start()
     await link.wait_up(within=5)
     beating = asyncio.create_task(herald.beat_forever())

@@ -6,27 +6,29 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from broker.connection import BrokerAwayError, Link
+from broker.lane.carriers import CARRIERS
 from broker.publisher import ChannelLostError, Publisher, PublishRefusedError
+from broker.reconnecting import BrokerAwayError
 from tests.broker.shop import linked, listening
+from tests.support.cuts import cut_connections, cuttable
+from tests.support.servers import RealServers
 
 pytestmark = [pytest.mark.servers, pytest.mark.asyncio(loop_scope="module")]
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def link(shared_amqp: str) -> AsyncIterator[Link]:
-    """A link that has a publisher."""
-    async with linked(shared_amqp) as it:
-        yield it
+@pytest.fixture(scope="module", params=CARRIERS)
+def carried_by(request: pytest.FixtureRequest) -> str:
+    """Every carrier there is."""
+    return str(request.param)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def publisher(link: Link) -> Publisher:
+async def publisher(shared_amqp: str, carried_by: str) -> AsyncIterator[Publisher]:
     """A publisher on a link that is up."""
-    publisher = Publisher(link)
-    await link.start()
-    await link.wait_up(within=20)
-    return publisher
+    async with linked(shared_amqp, carried_by=carried_by) as publisher:
+        await publisher.link.start()
+        await publisher.link.wait_up(within=20)
+        yield publisher
 
 
 async def _event(publisher: Publisher, body: bytes = b"{}") -> None:
@@ -69,36 +71,32 @@ async def test_what_amqp_has_no_words_for_is_refused(publisher: Publisher) -> No
 
 
 async def test_a_channel_that_the_broker_closes_is_opened_again(publisher: Publisher) -> None:
-    channel = publisher._channel
-    assert channel is not None
-    publisher._exchanges["nowhere"] = await channel.get_exchange("nowhere", ensure=False)
     with pytest.raises(ChannelLostError, match="no exchange 'nowhere'"):
         await publisher.publish("nowhere", "key", b"{}", {}, mandatory=True)
     await asyncio.gather(*(_event(publisher) for _ in range(10)))
 
 
-async def test_without_a_connection_the_broker_is_away(shared_amqp: str) -> None:
-    async with linked(shared_amqp) as link:
+async def test_without_a_connection_the_broker_is_away(shared_amqp: str, carried_by: str) -> None:
+    async with linked(shared_amqp, carried_by=carried_by) as publisher:
         with pytest.raises(BrokerAwayError):
-            await _event(Publisher(link))
+            await _event(publisher)
 
 
-async def test_a_connection_that_is_lost_leaves_the_outcome_unknown_and_later_messages_go(shared_amqp: str) -> None:
-    async with linked(shared_amqp) as link:
-        publisher = Publisher(link)
-        await link.start()
-        await link.wait_up(within=20)
-        under_way = [asyncio.create_task(_event(publisher, b"x" * 100_000)) for _ in range(50)]
-        await asyncio.sleep(0)
-        assert link.connection is not None
-        lost = asyncio.Event()
-        link.on_loss(lost.set)
-        transport = link.connection.transport
-        assert transport is not None
-        await transport.connection.close(ConnectionResetError("the cable is cut"))
+async def test_a_connection_that_is_lost_leaves_the_outcome_unknown_and_later_messages_go(
+    shared_amqp: str, servers: RealServers, carried_by: str
+) -> None:
+    amqp = cuttable(servers, shared_amqp)
+    async with linked(amqp, carried_by=carried_by) as publisher:
+        await publisher.link.start()
+        await publisher.link.wait_up(within=20)
+
+        async def publish_on() -> None:
+            while True:
+                await _event(publisher, b"x" * 10_000)
+
+        under_way = [asyncio.create_task(publish_on()) for _ in range(50)]
+        await asyncio.to_thread(cut_connections, servers, amqp)
         outcomes = await asyncio.gather(*under_way, return_exceptions=True)
-        assert all(outcome is None or isinstance(outcome, BrokerAwayError) for outcome in outcomes), outcomes
-        assert any(isinstance(outcome, BrokerAwayError) for outcome in outcomes)
-        await asyncio.wait_for(lost.wait(), 5)
-        await link.wait_up(within=10)
+        assert all(isinstance(outcome, BrokerAwayError) for outcome in outcomes), outcomes
+        await publisher.link.wait_up(within=10)
         await _event(publisher)

@@ -3,7 +3,7 @@
 import asyncio
 import statistics
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from datetime import datetime
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -12,7 +12,7 @@ import asyncpg
 import pytest
 
 from broker.ids import new_token
-from broker.publisher import Publisher
+from broker.publisher import ChannelLostError, Publisher
 from broker.transaction import Database
 from infra.launcher.management import Management
 from infra.launcher.provision import with_login
@@ -69,10 +69,10 @@ async def test_what_is_committed_while_the_broker_is_away_is_delivered_when_it_i
     schema: Database, shared_amqp: str
 ) -> None:
     account = new_token()
-    async with listening(shared_amqp) as listener, linked(shared_amqp) as link, relaying(schema, link):
-        await link.close()
+    async with listening(shared_amqp) as listener, linked(shared_amqp) as publisher, relaying(schema, publisher):
+        await publisher.link.close()
         await say(schema, *(Opened(account=account, number=number) for number in range(3)))
-        await link.start()
+        await publisher.link.start()
         await listener.has_heard(3)
         assert listener.sequences(account) == [1, 2, 3]
         await outbox_is_empty(schema)
@@ -84,8 +84,8 @@ async def test_a_client_that_knows_only_exchange_and_topic_hears_an_event_as_clo
     account = new_token()
     async with (
         listening(shared_amqp, "events", Opened.topic) as listener,
-        linked(shared_amqp) as link,
-        relaying(schema, link),
+        linked(shared_amqp) as publisher,
+        relaying(schema, publisher),
     ):
         await say(schema, Opened(account=account, number=7))
         await listener.has_heard(1)
@@ -104,9 +104,9 @@ async def test_a_client_that_knows_only_exchange_and_topic_hears_an_event_as_clo
 async def test_two_relays_share_the_partitions_and_one_that_leaves_gives_its_own_back(
     schema: Database, shared_amqp: str
 ) -> None:
-    async with linked(shared_amqp) as link, relaying(schema, link):
+    async with linked(shared_amqp) as publisher, relaying(schema, publisher):
         await _hold(schema, 8)
-        async with relaying(schema, link):
+        async with relaying(schema, publisher):
             await _hold(schema, 4, 4)
         await _hold(schema, 8)
 
@@ -123,10 +123,10 @@ async def test_two_relays_keep_the_order_of_every_aggregate_while_one_is(
 
     async with (
         listening(shared_amqp, topic=Opened.topic) as listener,
-        linked(shared_amqp) as link,
-        relaying(schema, link) as task,
-        linked(shared_amqp) as other_link,
-        relaying(schema, other_link),
+        linked(shared_amqp) as publisher,
+        relaying(schema, publisher) as task,
+        linked(shared_amqp) as other,
+        relaying(schema, other),
     ):
         holders = await _hold(schema, 4, 4)
         talk = asyncio.gather(*map(go_on, accounts))
@@ -147,8 +147,8 @@ async def test_a_refused_row_holds_up_its_own_aggregate_only_and_goes_when_there
     stuck, free = new_token(), new_token()
     async with (
         listening(shared_amqp, topic=Opened.topic) as listener,
-        linked(shared_amqp) as link,
-        relaying(schema, link),
+        linked(shared_amqp) as publisher,
+        relaying(schema, publisher),
     ):
         await say(schema, Write(account=stuck), Opened(account=stuck))
 
@@ -172,10 +172,10 @@ async def test_a_row_that_the_broker_forbids_holds_up_its_own_aggregate_only(
 ) -> None:
     forbidden, free = [new_token() for _ in range(2)], [new_token() for _ in range(5)]
     amqp = _login(servers, shared_amqp, may_write=r"^(?!commands$).*$")
-    async with listening(shared_amqp, topic=Opened.topic) as listener, linked(amqp) as link:
+    async with listening(shared_amqp, topic=Opened.topic) as listener, linked(amqp) as publisher:
         await say(schema, *(Write(account=account) for account in forbidden))
         await say(schema, *(Opened(account=account) for account in free))
-        async with relaying(schema, link):
+        async with relaying(schema, publisher):
             await listener.has_heard(5)
 
             async def only_the_forbidden_wait(attempts: int = 1) -> bool:
@@ -184,34 +184,33 @@ async def test_a_row_that_the_broker_forbids_holds_up_its_own_aggregate_only(
                 return True
 
             await eventually(only_the_forbidden_wait)
-            connection = link.connection
+            connection = publisher.link.connection
             await eventually(lambda: only_the_forbidden_wait(attempts=3))
-            assert link.connection is connection
+            assert publisher.link.connection is connection
 
 
 async def test_a_crash_between_publishing_and_marking_publishes_again_under_the_same_identity(
     schema: Database, shared_amqp: str
 ) -> None:
-    class NeverReturns(Publisher):
-        async def publish(
-            self,
-            exchange: str,
-            key: str,
-            body: bytes,
-            headers: Mapping[str, Any],
-            *,
-            mandatory: bool,
-            within: float = 10,
-        ) -> None:
-            await super().publish(exchange, key, body, headers, mandatory=mandatory, within=within)
+    class NeverReturns:
+        def __init__(self, publisher: Publisher) -> None:
+            self.link = publisher.link
+            self._publisher = publisher
+
+        async def publish(self, *args: Any, **named: Any) -> None:
+            await self._publisher.publish(*args, **named)
             await asyncio.Event().wait()
 
-    async with listening(shared_amqp, topic=Opened.topic) as listener, linked(shared_amqp) as link:
-        async with relaying(schema, link, NeverReturns(link)):
+    async with listening(shared_amqp, topic=Opened.topic) as listener, linked(shared_amqp) as publisher:
+        async with relaying(schema, NeverReturns(publisher)):
             await say(schema, Opened(account="a"))
             await listener.has_heard(1)
         assert len(await outbox(schema)) == 1
-    async with listening(shared_amqp, topic=Opened.topic) as again, linked(shared_amqp) as link, relaying(schema, link):
+    async with (
+        listening(shared_amqp, topic=Opened.topic) as again,
+        linked(shared_amqp) as publisher,
+        relaying(schema, publisher),
+    ):
         await again.has_heard(1)
         await outbox_is_empty(schema)
     first, second = listener.heard[0], again.heard[0]
@@ -222,8 +221,8 @@ async def test_a_crash_between_publishing_and_marking_publishes_again_under_the_
 async def test_a_relay_outlives_the_loss_of_its_database_connection(schema: Database, shared_amqp: str) -> None:
     async with (
         listening(shared_amqp, topic=Opened.topic) as listener,
-        linked(shared_amqp) as link,
-        relaying(schema, link),
+        linked(shared_amqp) as publisher,
+        relaying(schema, publisher),
     ):
         (pid,) = await _hold(schema, 8)
         await _terminate(schema, pid)
@@ -233,23 +232,25 @@ async def test_a_relay_outlives_the_loss_of_its_database_connection(schema: Data
 
 
 async def test_a_relay_outlives_the_loss_of_its_channel(schema: Database, shared_amqp: str) -> None:
-    async with listening(shared_amqp, topic=Opened.topic) as listener, linked(shared_amqp) as link:
-        publisher = Publisher(link)
-        async with relaying(schema, link, publisher):
-            await say(schema, Opened(account="a"))
-            await listener.has_heard(1)
-            assert publisher._channel is not None
-            await publisher._channel.close()
-            await say(schema, Opened(account="a"))
-            await listener.has_heard(2)
+    async with (
+        listening(shared_amqp, topic=Opened.topic) as listener,
+        linked(shared_amqp) as publisher,
+        relaying(schema, publisher),
+    ):
+        await say(schema, Opened(account="a"))
+        await listener.has_heard(1)
+        with pytest.raises(ChannelLostError):
+            await publisher.publish("nowhere", "key", b"{}", {}, mandatory=True)
+        await say(schema, Opened(account="a"))
+        await listener.has_heard(2)
 
 
 async def test_an_idle_relay_delivers_at_once(schema: Database, shared_amqp: str) -> None:
     delays = []
     async with (
         listening(shared_amqp, topic=Opened.topic) as listener,
-        linked(shared_amqp) as link,
-        relaying(schema, link),
+        linked(shared_amqp) as publisher,
+        relaying(schema, publisher),
     ):
         await _hold(schema, 8)
         for number in range(1, 8):

@@ -18,6 +18,7 @@ from sqlalchemy import text
 import broker.running
 import broker.subscriptions
 from broker import topology
+from broker.connection import declare
 from broker.injection import Attempt
 from broker.outbox import Origin
 from broker.service import Service
@@ -225,7 +226,7 @@ async def test_only_the_message_that_ends_the_process_is_given_up_and_the_others
     innocent = [Write(account="innocent", number=number) for number in range(1, 11)]
     deadly, successor = Opened(account="deadly", number=DEADLY), Opened(account="deadly", number=2)
     await _prepared(amqp, database, deadly, successor, Write(account="x", number=DEADLY), *innocent)
-    with _process(tmp_path, amqp, database, lives=12):
+    with _process(tmp_path, amqp, database, lives=20):
         async with harness(amqp) as it:
             buried: set[object] = set()
             while buried != {OPENED, WRITE}:
@@ -295,7 +296,8 @@ async def test_after_a_restart_of_the_broker_everything_goes_on_and_nothing_is_l
             bench = Bench(it)
             assert it.link.connection is not None
             async with it.link.connection.channel() as channel:
-                heard = await topology.declare_work(channel, "listener", Written.topic, exchange=topology.EVENTS)
+                await declare(channel, topology.work("listener", Written.topic, exchange=topology.EVENTS))
+            heard = topology.work_queue("listener", Written.topic)
             await it.send(bench.write(1))  # under way while the broker goes
             await gate.has_seen(1)
             await it.send(bench.write(2))

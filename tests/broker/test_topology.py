@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from broker import topology
+from broker.connection import declare
 from tests.support.servers import RealServers
 
 pytestmark = pytest.mark.servers
@@ -56,10 +57,10 @@ async def broker(servers: RealServers, amqp: str) -> Any:
     """The broker, after everything was declared (again)."""
     async with await aio_pika.connect(amqp) as connection:
         channel = await connection.channel()
-        await topology.declare_exchanges(channel)
-        await topology.declare_requests(channel, "diary", ["diary.read.v1"])
-        await topology.declare_work(channel, "diary", "diary.write.v1", exchange=topology.COMMANDS)
-        await topology.declare_work(channel, "diary", "tests.opened.v1", exchange=topology.EVENTS)
+        await declare(channel, topology.exchanges())
+        await declare(channel, topology.requests("diary", ["diary.read.v1"]))
+        await declare(channel, topology.work("diary", "diary.write.v1", exchange=topology.COMMANDS))
+        await declare(channel, topology.work("diary", "tests.opened.v1", exchange=topology.EVENTS))
     broker = Broker(servers, amqp)
     yield broker
     broker.close()
@@ -76,9 +77,9 @@ async def test_declaring_twice_changes_nothing(broker: Broker, amqp: str) -> Non
     before = {name: queue["arguments"] for name, queue in broker.all("queues").items()}
     async with await aio_pika.connect(amqp) as connection:
         channel = await connection.channel()
-        await topology.declare_exchanges(channel)
-        await topology.declare_requests(channel, "diary", ["diary.read.v1"])
-        await topology.declare_work(channel, "diary", "diary.write.v1", exchange=topology.COMMANDS)
+        await declare(channel, topology.exchanges())
+        await declare(channel, topology.requests("diary", ["diary.read.v1"]))
+        await declare(channel, topology.work("diary", "diary.write.v1", exchange=topology.COMMANDS))
     assert {name: queue["arguments"] for name, queue in broker.all("queues").items()} == before
 
 

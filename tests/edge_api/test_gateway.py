@@ -6,8 +6,8 @@ import pytest
 from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 
-from broker.connection import BrokerAwayError
 from broker.lane import Answer, DeadlinePassedError, NobodyThereError, OverloadedError, refuse
+from broker.reconnecting import BrokerAwayError
 from contracts.base import FieldError, Refusal, refusal
 from tests.edge_api.world import World, offer
 

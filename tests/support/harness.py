@@ -14,9 +14,8 @@ from broker import topology
 from broker.connection import Link
 from broker.ids import new_token
 from broker.lane import DEFAULT_SECONDS, NOBODY, Ask
-from broker.lane.aiopika import AioPikaRequester
+from broker.lane.carriers import Carrier
 from broker.outbox import Origin, envelope
-from broker.publisher import Publisher
 from broker.running import Running, running
 from broker.service import Service
 from contracts.base import Caller, Command, Event, Operation, Refusal, Said
@@ -30,8 +29,9 @@ class Harness:
 
     def __init__(self, amqp: str, *, source: str = "tests") -> None:
         self.link = Link(amqp, name="harness")
-        self.requester = AioPikaRequester(self.link, owner="harness")
-        self.publisher = Publisher(self.link)
+        self.carrier = Carrier(amqp, name="harness")
+        self.requester = self.carrier.requester(owner="harness")
+        self.publisher = self.carrier.publisher
         self.source = source
         self.seen: list[AbstractIncomingMessage] = []
         self._taken: set[str] = set()
@@ -101,12 +101,15 @@ class Harness:
 async def harness(amqp: str, *, source: str = "tests") -> AsyncIterator[Harness]:
     """A harness that is connected."""
     it = Harness(amqp, source=source)
-    await it.link.start()
+    links = (it.carrier.publishing, it.link)  # the first declares the exchanges
     try:
-        await it.link.wait_up(within=20)
+        for link in links:
+            await link.start()
+            await link.wait_up(within=20)
         yield it
     finally:
-        await it.link.close()
+        for link in links:
+            await link.close()
 
 
 @asynccontextmanager

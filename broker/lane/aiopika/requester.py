@@ -10,10 +10,11 @@ import aio_pika
 from aio_pika.abc import AbstractConnection, AbstractExchange, AbstractIncomingMessage
 
 from broker import topology
-from broker.connection import BrokerAwayError, Link
+from broker.connection import Link, declare
 from broker.ids import new_token
-from broker.lane import Answer, DeadlinePassedError, NobodyThereError, OverloadedError, Request
-from broker.lane.wire import OUTCOME, REFUSED, headers_of
+from broker.lane import Answer, ConnectionLostError, DeadlinePassedError, NobodyThereError, OverloadedError, Request
+from broker.lane.headers import OUTCOME, REFUSED, headers_of
+from broker.reconnecting import BrokerAwayError
 from broker.telemetry import LANE_DROPPED
 
 MAX_IN_FLIGHT = 10_000
@@ -75,11 +76,10 @@ class AioPikaRequester:
     async def _set_up(self, connection: AbstractConnection) -> None:
         # Confirmed, because aiormq knows what was returned only on channels that confirm.
         channel = await self._link.channel(connection)
-        await topology.declare_exchanges(channel)
-        queue = await channel.declare_queue(
-            topology.reply_queue(self._owner, new_token()), exclusive=True, arguments={"x-queue-type": "classic"}
-        )
-        await queue.bind(topology.REPLIES, queue.name)
+        await declare(channel, topology.exchanges())
+        name = topology.reply_queue(self._owner, new_token())
+        await declare(channel, topology.replies(name))
+        queue = await channel.get_queue(name, ensure=False)
         await queue.consume(self._answered, no_ack=True)
         self._reply_to = f"{queue.name}|{topology.REPLIES}"
         self._exchange = await channel.get_exchange(topology.REQUESTS, ensure=False)
@@ -95,4 +95,4 @@ class AioPikaRequester:
         self._exchange = None
         for answer in self._waiting.values():
             if not answer.done():
-                answer.set_exception(BrokerAwayError("the connection to the broker was lost"))
+                answer.set_exception(ConnectionLostError("the connection to the broker was lost"))

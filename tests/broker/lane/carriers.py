@@ -1,79 +1,44 @@
-"""The carriers of the request lane. Each must pass test_contract.py; a new one is added to CARRIERS."""
+"""Both ends of the request lane, whoever carries it. Each carrier must pass test_contract.py."""
 
 import time
-from collections.abc import Iterable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Any
 
 import aio_pika
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage, AbstractQueue
 
 from broker import topology
-from broker.connection import Link
+from broker.connection import declare
 from broker.ids import new_token
 from broker.lane import Answer, Answering, Request, Requester, Responder
-from broker.lane.aiopika import AioPikaRequester, AioPikaResponder
+from broker.lane.carriers import Carrier
 from broker.liveness import Liveness
+from broker.reconnecting import Reconnecting
 from tests.broker.lane.words import SAY
-
-
-class MakesRequester(Protocol):
-    """Makes the asking end."""
-
-    def __call__(self, link: Link, *, owner: str) -> Requester: ...
-
-
-class MakesResponder(Protocol):
-    """Makes the answering end."""
-
-    def __call__(
-        self,
-        service: str,
-        topics: Iterable[str],
-        answering: Answering,
-        *,
-        consuming: Link,
-        publishing: Link,
-        liveness: Liveness,
-    ) -> Responder: ...
-
-
-@dataclass(frozen=True)
-class Carrier:
-    """How to make both ends."""
-
-    requester: MakesRequester
-    responder: MakesResponder
-
-
-CARRIERS = {"aio-pika": Carrier(AioPikaRequester, AioPikaResponder)}
 
 
 @dataclass
 class Lane:
     """Makes requesters and responders, each on links of its own, and lets a test look under the lane."""
 
-    carrier: Carrier
+    carried_by: str
     amqp: str
     stack: AsyncExitStack
-    links: list[Link] = field(default_factory=list)
 
     async def requester(self) -> Requester:
         """Somebody who asks, connected."""
-        link = self._link("requester")
-        requester = self.carrier.requester(link, owner="tests")
-        await self._up(link)
+        carrier = self._carrier("requester")
+        requester = carrier.requester(owner="tests")
+        await self._up(carrier.publishing)
         return requester
 
     async def responder(self, answering: Answering, *topics: str, service: str = "echo") -> Responder:
         """Somebody who answers, connected."""
-        consuming, publishing = self._link("consuming"), self._link("publishing")
-        liveness = Liveness(publishing)
-        responder = self.carrier.responder(
-            service, topics or (SAY,), answering, consuming=consuming, publishing=publishing, liveness=liveness
-        )
-        await self._up(publishing, consuming)
+        carrier = self._carrier("responder")
+        carrier.requester(owner="tests")  # declares the exchanges
+        responder = carrier.responder(service, topics or (SAY,), answering, Liveness(carrier.publisher))
+        await self._up(carrier.publishing, carrier.consuming)
         return responder
 
     async def channel(self) -> AbstractChannel:
@@ -81,14 +46,13 @@ class Lane:
         connection = await aio_pika.connect(self.amqp)
         self.stack.push_async_callback(connection.close)
         channel = await connection.channel()
-        await topology.declare_exchanges(channel)
+        await declare(channel, topology.exchanges())
         return channel
 
-    def _link(self, name: str) -> Link:
-        self.links.append(Link(self.amqp, name=name))
-        return self.links[-1]
+    def _carrier(self, name: str) -> Carrier:
+        return Carrier(self.amqp, name=name, carried_by=self.carried_by)
 
-    async def _up(self, *links: Link) -> None:
+    async def _up(self, *links: Reconnecting[Any]) -> None:
         for link in links:
             await link.start()
             self.stack.push_async_callback(link.close)

@@ -5,7 +5,8 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from tests.broker.lane.carriers import CARRIERS, Lane
+from broker.lane.carriers import CARRIERS
+from tests.broker.lane.carriers import Lane
 from tests.support.cuts import cuttable
 from tests.support.servers import RealServers
 
@@ -14,4 +15,4 @@ from tests.support.servers import RealServers
 async def lane(request: pytest.FixtureRequest, amqp: str, servers: RealServers) -> AsyncIterator[Lane]:
     """A lane on a virtual host of its own."""
     async with AsyncExitStack() as stack:
-        yield Lane(CARRIERS[request.param], cuttable(servers, amqp), stack)
+        yield Lane(request.param, cuttable(servers, amqp), stack)

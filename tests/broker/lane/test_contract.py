@@ -8,8 +8,9 @@ from uuid import UUID
 import pytest
 
 from broker import topology
-from broker.connection import BrokerAwayError, Link
 from broker.lane import Answer, Ask, DeadlinePassedError, NobodyThereError, Request, refuse
+from broker.lane.carriers import Carrier
+from broker.reconnecting import BrokerAwayError
 from contracts.base import Caller, Refusal, refusal, request_failed
 from tests.broker.lane.carriers import Lane, asking, echo, next_message, own_queue, publish
 from tests.broker.lane.words import SAY, Echo, Say
@@ -253,8 +254,8 @@ async def test_after_a_cut_it_works_again_by_itself_with_a_fresh_reply_queue(lan
 
 
 async def test_while_the_broker_is_away_nobody_waits(lane: Lane) -> None:
-    nowhere = Link("amqp://nobody:nothing@127.0.0.1:1/", name="nowhere")
-    requester = lane.carrier.requester(nowhere, owner="tests")
+    nowhere = Carrier("amqp://nobody:nothing@127.0.0.1:1/", name="nowhere", carried_by=lane.carried_by)
+    requester = nowhere.requester(owner="tests")
     with pytest.raises(BrokerAwayError):
         await requester.request(asking())
 

@@ -9,10 +9,10 @@ import sys
 
 import pytest
 
-from broker.connection import BrokerAwayError
 from broker.ids import new_id
 from broker.outbox import Origin, envelope
 from broker.publisher import PublishRefusedError
+from broker.reconnecting import BrokerAwayError
 from contracts.base import Money
 from contracts.payments import AuthorisePayment, CapturePayment, PaymentAuthorised, PaymentCaptured
 from tests.support.eventually import eventually

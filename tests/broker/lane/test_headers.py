@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from broker.lane import Request
-from broker.lane.wire import MalformedRequestError, headers_of, request_from
+from broker.lane.headers import MalformedRequestError, headers_of, request_from
 from contracts.base import Caller
 
 DEADLINE = {"deadline": 1_800_000_000_000}

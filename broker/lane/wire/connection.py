@@ -1,0 +1,286 @@
+"""One connection to the broker (AMQP 0-9-1), as a plain asyncio protocol.
+
+Promise: all that arrived is read in one go, and what one turn of the loop writes leaves in one go; nothing is written
+on a channel that the broker has closed; a connection on which nothing arrives for two heartbeats is lost; with it, and
+with a channel, everything that waits for an answer fails at once. Numbers in parentheses are sections of the AMQP 0-9-1
+specification.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from itertools import count
+from typing import Any, cast
+
+from pamqp import base, commands, frame
+
+from broker.lane.wire.address import Address
+from broker.lane.wire.frames import (
+    FRAME_MAX,
+    HEARTBEAT_FRAME,
+    Delivery,
+    FramingError,
+    Reader,
+    Returned,
+    message_frames,
+)
+from broker.reconnecting import BrokerAwayError, LoginRefusedError
+from broker.telemetry import LANE_DROPPED
+
+CONNECT_WITHIN = 5.0
+ANSWER_WITHIN = 10.0
+"""How long the broker may take to answer a method, in seconds."""
+_REFUSED = (403, 530)
+"""ACCESS_REFUSED, NOT_ALLOWED (1.2, reply codes)."""
+
+
+class ClosedByBrokerError(BrokerAwayError):
+    """The broker closed the channel or the connection, and said why."""
+
+
+class Wire(asyncio.Protocol):
+    """A connection. `lost` is called once, as soon as it is no good any more."""
+
+    def __init__(self, lost: Callable[[], None]) -> None:
+        self.error: BrokerAwayError | None = None
+        self.blocked = False
+        """Whether the broker takes nothing now, because of an alarm (`connection.blocked`, an extension)."""
+        self.writable = asyncio.Event()
+        """Unset while the broker takes nothing, or less than we send."""
+        self.writable.set()
+        self._paused = False
+        self.frame_max = FRAME_MAX
+        self._lost = lost
+        self._loop = asyncio.get_running_loop()
+        self._reader = Reader(self._content, self._confirm, self._method)
+        self._zero = Channel(self, 0)
+        self._channels = {0: self._zero}
+        self._transport: asyncio.WriteTransport
+        self._out: list[bytes] = []
+        self._heard = self._said = self._loop.time()
+        self._heartbeat: asyncio.TimerHandle | None = None
+
+    @classmethod
+    async def connect(cls, amqp_url: str, *, name: str, lost: Callable[[], None]) -> "Wire":
+        """Connect and log in. Raises LoginRefusedError, BrokerAwayError."""
+        address = Address.of(amqp_url)
+        wire = None
+        try:
+            async with asyncio.timeout(CONNECT_WITHIN):
+                _, wire = await asyncio.get_running_loop().create_connection(
+                    lambda: cls(lost), address.host, address.port, ssl=address.ssl_context()
+                )
+                await wire._open(address, name)
+                return wire
+        except (OSError, TimeoutError) as error:
+            raise BrokerAwayError(f"the broker can't be reached: {error!r}") from error
+        finally:
+            if wire is not None and not wire._heartbeat:
+                wire.abort(BrokerAwayError("not connected"))
+
+    async def channel(self) -> "Channel":
+        """A fresh channel."""
+        channel = Channel(self, next(number for number in count(1) if number not in self._channels))
+        self._channels[channel.number] = channel
+        await channel.call(commands.Channel.Open())
+        return channel
+
+    async def close(self) -> None:
+        """Say goodbye (1.4.2.7), and hang up."""
+        with contextlib.suppress(BrokerAwayError):
+            await self._zero.call(commands.Connection.Close(200, "goodbye", 0, 0))
+        self.abort(BrokerAwayError("the connection was closed"))
+
+    def abort(self, error: BrokerAwayError) -> None:
+        """Hang up."""
+        if self.error is not None:
+            return
+        self.error = error
+        if self._heartbeat is not None:
+            self._heartbeat.cancel()
+        self._transport.abort()
+        self.writable.set()
+        for channel in list(self._channels.values()):
+            channel.end(error)
+        self._lost()
+
+    def write(self, data: bytes) -> None:
+        """Send with whatever else this turn of the loop sends."""
+        if not self._out:
+            self._loop.call_soon(self._flush)
+        self._out.append(data)
+
+    async def until_writable(self, *, within: float) -> None:
+        """Wait until the broker takes what is sent. Raises BrokerAwayError."""
+        try:
+            async with asyncio.timeout(within):
+                await self.writable.wait()
+        except TimeoutError:
+            raise BrokerAwayError("the broker takes nothing now") from None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.WriteTransport, transport)
+        self._transport.set_write_buffer_limits(high=1 << 20)
+        self._transport.write(b"AMQP\0\0\x09\x01")
+
+    def data_received(self, data: bytes) -> None:
+        self._heard = self._loop.time()
+        try:
+            self._reader.feed(data)
+        except FramingError as error:
+            LANE_DROPPED.labels("frame-violation").inc()
+            self.abort(BrokerAwayError(f"the broker broke the protocol: {error}"))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.abort(BrokerAwayError(f"the connection to the broker was lost: {exc!r}"))
+
+    def pause_writing(self) -> None:
+        self._flow(paused=True)
+
+    def resume_writing(self) -> None:
+        self._flow(paused=False)
+
+    async def _open(self, address: Address, name: str) -> None:
+        start = await self._zero.answer()
+        mechanism, response = address.login(cast(commands.Connection.Start, start).mechanisms or "")
+        capabilities = {name: True for name in ("basic.nack", "connection.blocked", "consumer_cancel_notify")}
+        properties: dict[str, Any] = {
+            "product": "Hedgerow",
+            "connection_name": name,
+            "capabilities": {**capabilities, "publisher_confirms": True, "authentication_failure_close": True},
+        }
+        said = await self._zero.call(commands.Connection.StartOk(properties, mechanism, response, "en_US"))
+        tune = cast(commands.Connection.Tune, said)
+        self.frame_max = self._reader.frame_max = min(tune.frame_max or FRAME_MAX, FRAME_MAX)
+        interval = min(tune.heartbeat or address.heartbeat, address.heartbeat)
+        self._zero.send(commands.Connection.TuneOk(tune.channel_max or 0, self.frame_max, interval))
+        await self._zero.call(commands.Connection.Open(address.vhost))
+        self._beat(interval)
+
+    def _beat(self, interval: float) -> None:
+        """Say something at least every half interval, and expect to hear something every two (4.2.7)."""
+        now = self._loop.time()
+        if now - self._heard > 2 * interval:
+            self.abort(BrokerAwayError(f"the broker was silent for {2 * interval:g} s"))
+            return
+        if now - self._said >= interval / 2:
+            self.write(HEARTBEAT_FRAME)
+        self._heartbeat = self._loop.call_later(interval / 2, self._beat, interval)
+
+    def _flush(self) -> None:
+        out, self._out = self._out, []
+        if self.error is None:
+            self._said = self._loop.time()
+            self._transport.write(b"".join(out))
+
+    def _flow(self, *, paused: bool | None = None, blocked: bool | None = None) -> None:
+        self._paused = self._paused if paused is None else paused
+        self.blocked = self.blocked if blocked is None else blocked
+        if self._paused or self.blocked:
+            self.writable.clear()
+        else:
+            self.writable.set()
+
+    def _content(self, channel: int, content: Delivery | Returned) -> None:
+        self._channels[channel].on_content(content)
+
+    def _confirm(self, channel: int, tag: int, multiple: bool) -> None:
+        self._channels[channel].on_confirm(tag, multiple, True)
+
+    def _method(self, channel: int, method: base.Frame) -> None:
+        match method:
+            case commands.Connection.Close():
+                self._zero.send(commands.Connection.CloseOk())
+                self._flush()
+                self.abort(_closed(method))
+            case commands.Connection.Blocked():
+                self._flow(blocked=True)
+            case commands.Connection.Unblocked():
+                self._flow(blocked=False)
+            case commands.Channel.Close():
+                self._channels[channel].send(commands.Channel.CloseOk())
+                self._channels.pop(channel).end(_closed(method))
+            case commands.Basic.Cancel():
+                self.abort(BrokerAwayError("the broker cancelled a consumer"))
+            case commands.Basic.Nack():
+                self._channels[channel].on_confirm(method.delivery_tag or 0, bool(method.multiple), False)
+            case _:
+                self._channels[channel].answered(method)
+
+
+class Channel:
+    """A channel. Whoever opened it sets what is called for a message, for a confirm (tag, multiple, whether it was
+    taken) and for its end; a channel that ends takes the connection along, unless its `on_end` says otherwise."""
+
+    def __init__(self, wire: Wire, number: int) -> None:
+        self.wire = wire
+        self.number = number
+        self.error: BrokerAwayError | None = None
+        self.on_content: Callable[[Delivery | Returned], None] = lambda content: None
+        self.on_confirm: Callable[[int, bool, bool], None] = lambda tag, multiple, taken: None
+        self.on_end: Callable[[BrokerAwayError], None] = wire.abort
+        self._turn = asyncio.Lock()
+        self._waiting: asyncio.Future[base.Frame] | None = None
+        self._early: base.Frame | None = None
+
+    async def call(self, *methods: base.Frame) -> base.Frame:
+        """Send synchronous methods, each after the answer to the one before; the last answer. Raises
+        BrokerAwayError."""
+        async with self._turn:
+            for method in methods:
+                self.send(method)
+                answer = await self.answer()
+            return answer
+
+    async def answer(self) -> base.Frame:
+        """The next method that answers. Raises BrokerAwayError. Who gives up waiting gives up the connection: the
+        answer would be taken for another's."""
+        if self.error is not None:
+            raise self.error
+        if self._early is not None:
+            early, self._early = self._early, None
+            return early
+        self._waiting = asyncio.get_running_loop().create_future()
+        try:
+            async with asyncio.timeout(ANSWER_WITHIN):
+                return await self._waiting
+        except (TimeoutError, asyncio.CancelledError) as error:
+            self.wire.abort(BrokerAwayError("the broker did not answer in time"))
+            if isinstance(error, TimeoutError):
+                raise BrokerAwayError("the broker did not answer in time") from None
+            raise
+        finally:
+            self._waiting = None
+
+    def answered(self, method: base.Frame) -> None:
+        """Take the answer to what was called."""
+        if self._waiting is None:
+            self._early = method
+        elif not self._waiting.done():
+            self._waiting.set_result(method)
+
+    def send(self, method: base.Frame) -> None:
+        """Send a method that is not answered. Raises BrokerAwayError."""
+        if self.error is not None:
+            raise self.error
+        self.wire.write(frame.marshal(method, self.number))
+
+    def publish(self, publish: bytes, properties: bytes, body: bytes) -> None:
+        """Send a message. Raises BrokerAwayError."""
+        if self.error is not None:
+            raise self.error
+        self.wire.write(message_frames(publish, self.number, properties, body, frame_max=self.wire.frame_max))
+
+    def end(self, error: BrokerAwayError) -> None:
+        """Fail whatever waits on this channel."""
+        if self.error is not None:
+            return
+        self.error = error
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.set_exception(error)
+        self.on_end(error)
+
+
+def _closed(close: commands.Connection.Close | commands.Channel.Close) -> BrokerAwayError:
+    error = f"{close.reply_code} {close.reply_text}"
+    return LoginRefusedError(error) if close.reply_code in _REFUSED else ClosedByBrokerError(error)

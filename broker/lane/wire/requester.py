@@ -1,0 +1,125 @@
+"""Asking.
+
+Promise: any number of requests in flight over one exclusive reply queue; answers are matched by a random correlation id
+and by nothing else; what is in flight when the connection is lost fails at once, and so does what is asked while the
+broker takes nothing. One timer serves all deadlines.
+"""
+
+import asyncio
+
+from pamqp import commands
+
+from broker import topology
+from broker.ids import new_token
+from broker.lane import Answer, ConnectionLostError, DeadlinePassedError, NobodyThereError, OverloadedError, Request
+from broker.lane.deadlines import Deadlines
+from broker.lane.headers import OUTCOME, REFUSED, headers_of
+from broker.lane.wire.connection import Channel, Wire
+from broker.lane.wire.fields import MalformedPropertiesError, properties, read_properties
+from broker.lane.wire.frames import Delivery, Returned, publish_frame
+from broker.lane.wire.link import WireLink
+from broker.reconnecting import BrokerAwayError
+from broker.telemetry import LANE_DROPPED
+
+MAX_IN_FLIGHT = 10_000
+LONGEST = 86_400.0
+"""An expiration that the broker can't count would cost the channel."""
+_REMEMBERED = 1_000
+_TOKEN = 33
+"""A correlation id of ours as a short string."""
+
+
+class WireRequester:
+    """Asks over one link; `owner` names its reply queues."""
+
+    def __init__(self, link: WireLink, *, owner: str) -> None:
+        self._owner = owner
+        self._waiting: dict[str, asyncio.Future[Answer]] = {}
+        self._deadlines = Deadlines(lambda: DeadlinePassedError("no answer came in time"))
+        self._channel: Channel | None = None
+        self._reply_to = ""
+        self._addresses: dict[str, bytes] = {}
+        self._outcomes: dict[bytes, bool] = {}
+        link.on_connect(self._set_up)
+        link.on_loss(self._fail_all)
+
+    async def request(self, request: Request) -> Answer:
+        """Ask and wait for the answer. Raises LaneError or BrokerAwayError."""
+        left = request.seconds_left
+        if left <= 0:
+            raise DeadlinePassedError(request.topic)
+        channel = self._channel
+        if channel is None or channel.wire.blocked:
+            raise BrokerAwayError("the broker is away, or takes nothing now (an alarm)")
+        if len(self._waiting) >= MAX_IN_FLIGHT:
+            raise OverloadedError(request.topic)
+        correlation_id = new_token()
+        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._waiting[correlation_id] = answer
+        due = self._deadlines.add(answer, within=left)
+        try:
+            if not channel.wire.writable.is_set():
+                await channel.wire.until_writable(within=left)
+            self._publish(channel, request, correlation_id, left)
+            return await answer
+        finally:
+            del self._waiting[correlation_id]
+            due.discard(answer)
+
+    def _publish(self, channel: Channel, request: Request, correlation_id: str, left: float) -> None:
+        address = self._addresses.get(request.topic)
+        if address is None:
+            if len(self._addresses) >= _REMEMBERED:
+                self._addresses.clear()
+            address = publish_frame(channel.number, topology.REQUESTS, request.topic, mandatory=True)
+            self._addresses[request.topic] = address
+        raw = properties(
+            headers_of(request),
+            correlation_id=correlation_id,
+            reply_to=self._reply_to,
+            expiration=str(int(min(left, LONGEST) * 1000)),
+        )
+        channel.publish(address, raw, request.body)
+
+    async def _set_up(self, wire: Wire) -> None:
+        channel = await wire.channel()
+        channel.on_content = self._arrived
+        await channel.call(*topology.exchanges())
+        queue = topology.reply_queue(self._owner, new_token())
+        await channel.call(*topology.replies(queue))
+        await channel.call(commands.Basic.Consume(queue=queue, no_ack=True))
+        self._addresses.clear()
+        self._reply_to = f"{queue}|{topology.REPLIES}"
+        self._channel = channel
+
+    def _arrived(self, content: Delivery | Returned) -> None:
+        try:
+            correlation_id, refused = self._read(content.properties)
+        except MalformedPropertiesError:
+            LANE_DROPPED.labels("malformed-reply").inc()
+            return
+        answer = self._waiting.get(correlation_id)
+        if answer is None or answer.done():
+            LANE_DROPPED.labels("late-reply").inc()
+        elif isinstance(content, Returned):
+            answer.set_exception(NobodyThereError(content.reason))
+        else:
+            answer.set_result(Answer(content.body, refused))
+
+    def _read(self, raw: bytes) -> tuple[str, bool]:
+        """The correlation id, and whether it is a refusal. Replies of one sort differ in nothing but that id, so what
+        stands before it is read once."""
+        refused = self._outcomes.get(raw[:-_TOKEN])
+        if refused is not None and raw[-_TOKEN] == _TOKEN - 1:
+            return raw[1 - _TOKEN :].decode("ascii", "replace"), refused
+        read = read_properties(raw)
+        refused, correlation_id = read.headers.get(OUTCOME) == REFUSED, read.correlation_id or ""
+        if raw[-_TOKEN:] == b"\x20" + correlation_id.encode() and len(self._outcomes) < _REMEMBERED:
+            self._outcomes[raw[:-_TOKEN]] = refused
+        return correlation_id, refused
+
+    def _fail_all(self) -> None:
+        self._channel = None
+        for answer in self._waiting.values():
+            if not answer.done():
+                answer.set_exception(ConnectionLostError("the connection to the broker was lost"))

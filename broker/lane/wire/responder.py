@@ -1,0 +1,184 @@
+"""Answering on the wire; see broker/lane/taking.py for what becomes of a request.
+
+Promise: a request is acknowledged after its reply is sent. It consumes on one link and replies on another, because a
+broker under an alarm stops reading from connections that publish.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
+
+from pamqp import commands
+
+from broker import topology
+from broker.lane import Answer, Answering
+from broker.lane.headers import OUTCOME, REFUSED, REPLIED
+from broker.lane.taking import PREFETCH, Delivered, Taking
+from broker.lane.wire.acknowledging import Acknowledging
+from broker.lane.wire.connection import Channel, Wire
+from broker.lane.wire.fields import MalformedPropertiesError, properties, read_properties, with_correlation_id
+from broker.lane.wire.frames import Delivery, Returned, publish_frame
+from broker.lane.wire.link import WireLink
+from broker.lane.wire.publisher import WirePublisher
+from broker.liveness import Liveness, is_probe
+from broker.reconnecting import BrokerAwayError
+from broker.telemetry import LANE_DROPPED, log
+
+_REMEMBERED = 1_000
+_RETURNS = topology.RETURNS.encode()
+_REPLY, _REFUSAL = (properties({OUTCOME: outcome}) for outcome in (REPLIED, REFUSED))
+
+
+class WireResponder:
+    """Answers a service's requests with `answering`."""
+
+    def __init__(
+        self,
+        service: str,
+        topics: Iterable[str],
+        answering: Answering,
+        *,
+        consuming: WireLink,
+        publishing: WireLink,
+        publisher: WirePublisher,
+        liveness: Liveness,
+    ) -> None:
+        self._service = service
+        self._queue = topology.requests_queue(service)
+        self._topics = tuple(topics)
+        self._taking = Taking(service, answering, self._reply, publisher)
+        self._publishing = publishing
+        self._liveness = liveness
+        self._draining = False
+        self._consuming: list[_Consuming] = []
+        self._replies: Channel | None = None
+        self._addresses: dict[str, bytes] = {}
+        publishing.on_connect(self._set_up_publishing)
+        consuming.on_connect(self._set_up_consuming)
+
+    async def drain(self, *, within: float) -> None:
+        """Take nothing new and finish what has begun, for at most `within` seconds."""
+        self._draining = True
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within):
+                await asyncio.gather(*(consuming.drain() for consuming in self._consuming))
+
+    async def _set_up_publishing(self, wire: Wire) -> None:
+        self._addresses.clear()
+        self._replies = await wire.channel()
+
+    async def _set_up_consuming(self, wire: Wire) -> None:
+        if self._draining:
+            return
+        channel, alone = await wire.channel(), await wire.channel()
+        await channel.call(*topology.exchanges())
+        await channel.call(*topology.requests(self._service, self._topics))
+        self._liveness.watch(self._queue)
+        self._consuming = [
+            _Consuming(channel, self._taking.take, self._busy, self._is_probe),
+            _Consuming(alone, self._taking.take_suspect, self._busy, self._is_probe),
+        ]
+        await self._consuming[0].begin(self._queue, prefetch=PREFETCH)
+        await self._consuming[1].begin(topology.suspects_queue(self._service), prefetch=1)
+
+    def _is_probe(self, delivery: Delivery) -> bool:
+        self._liveness.prove(self._queue)
+        return delivery.exchange == _RETURNS and is_probe(read_properties(delivery.properties).type)
+
+    def _busy(self) -> contextlib.AbstractContextManager[None]:
+        return self._liveness.busy(self._queue)
+
+    async def _reply(self, queue: str, correlation_id: str | None, answer: Answer, within: float) -> None:
+        """Send an answer. Raises BrokerAwayError."""
+        channel = self._replies
+        if channel is None or channel.error is not None or not channel.wire.writable.is_set():
+            channel = await self._ready(within)
+        address = self._addresses.get(queue)
+        if address is None:
+            if len(self._addresses) >= _REMEMBERED:
+                self._addresses.clear()
+            address = publish_frame(channel.number, topology.REPLIES, queue, mandatory=False)
+            self._addresses[queue] = address
+        raw = with_correlation_id(_REFUSAL if answer.refused else _REPLY, correlation_id)
+        channel.publish(address, raw, answer.body)
+
+    async def _ready(self, within: float) -> Channel:
+        await self._publishing.wait_up(within=within)
+        if self._replies is None:
+            raise BrokerAwayError("the broker is away")
+        await self._replies.wire.until_writable(within=within)
+        return self._replies
+
+
+class _Consuming:
+    """One consumer on a channel of its own."""
+
+    def __init__(
+        self,
+        channel: Channel,
+        take: Callable[[Delivered], Awaitable[None]],
+        busy: Callable[[], contextlib.AbstractContextManager[None]],
+        is_probe: Callable[[Delivery], bool],
+    ) -> None:
+        self._channel = channel
+        self._take = take
+        self._busy = busy
+        self._is_probe = is_probe
+        self._acknowledging = Acknowledging(channel)
+        self._running: dict[int, asyncio.Task[None]] = {}
+        self._loop = asyncio.get_running_loop()
+        channel.on_content = self._arrived
+
+    async def begin(self, queue: str, *, prefetch: int) -> None:
+        """Consume. The consumer's tag is the queue's name."""
+        await self._channel.call(commands.Basic.Qos(prefetch_count=prefetch))
+        self._tag = queue
+        await self._channel.call(commands.Basic.Consume(queue=queue, consumer_tag=queue))
+
+    async def drain(self) -> None:
+        """Take nothing new, finish what has begun, acknowledge it."""
+        with contextlib.suppress(BrokerAwayError):
+            await self._channel.call(commands.Basic.Cancel(consumer_tag=self._tag))
+        if self._running:
+            await asyncio.wait(self._running.values())
+        self._acknowledging.flush()
+
+    def _arrived(self, delivery: Delivery | Returned) -> None:
+        if isinstance(delivery, Delivery):
+            self._running[delivery.tag] = self._loop.create_task(self._settle(delivery))
+
+    async def _settle(self, delivery: Delivery) -> None:
+        try:
+            if self._is_probe(delivery):
+                self._acknowledging.finish(delivery.tag)
+            else:
+                with self._busy():
+                    await self._take(self._delivered(delivery))
+        except MalformedPropertiesError as error:
+            LANE_DROPPED.labels("malformed").inc()
+            log.warning("a request was dropped", error=str(error)[:300])
+            self._acknowledging.finish(delivery.tag)
+        finally:
+            del self._running[delivery.tag]
+
+    def _delivered(self, delivery: Delivery) -> Delivered:
+        read = read_properties(delivery.properties)
+        return Delivered(
+            delivery.key.decode(),
+            delivery.body,
+            read.headers,
+            delivery.redelivered,
+            read.correlation_id,
+            read.reply_to,
+            read.message_id,
+            read.expiration,
+            partial(self._acknowledge, delivery),
+        )
+
+    async def _acknowledge(self, delivery: Delivery) -> None:
+        self._acknowledging.finish(delivery.tag)
+        if delivery.redelivered:  # whoever waits for this must find it on its way
+            self._acknowledging.flush()
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
