@@ -13,7 +13,6 @@ itself.
 import asyncio
 import contextlib
 import time
-from collections.abc import Iterator
 
 from broker import topology
 from broker.publisher import Publisher, PublishRefusedError
@@ -45,16 +44,19 @@ class Liveness:
         self._last[queue] = time.monotonic()
         self._unanswered[queue] = 0
 
-    @contextlib.contextmanager
-    def busy(self, queue: str) -> Iterator[None]:
+    def busy(self, queue: str) -> "Busy":
         """While something from the queue is being worked on, silence is no sign of death."""
+        return Busy(self, queue)
+
+    def begin(self, queue: str) -> None:
+        """Something from the queue is being worked on."""
         self._busy[queue] = self._busy.get(queue, 0) + 1
-        try:
-            yield
-        finally:
-            self._busy[queue] -= 1
-            self._finished.set()
-            self.prove(queue)
+
+    def finish(self, queue: str) -> None:
+        """One less."""
+        self._busy[queue] -= 1
+        self._finished.set()
+        self.prove(queue)
 
     @property
     def load(self) -> int:
@@ -102,6 +104,20 @@ class Liveness:
 
     async def _begin_again(self, _: object) -> None:
         self._unanswered = dict.fromkeys(self._unanswered, 0)
+
+
+class Busy:
+    """A queue while something of it is being worked on; may be entered any number of times at once."""
+
+    def __init__(self, liveness: Liveness, queue: str) -> None:
+        self._liveness = liveness
+        self._queue = queue
+
+    def __enter__(self) -> None:
+        self._liveness.begin(self._queue)
+
+    def __exit__(self, *_: object) -> None:
+        self._liveness.finish(self._queue)
 
 
 def is_probe(kind: str | None) -> bool:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
+from broker.ids import new_token
 from broker.lane import NOBODY, Request
 from contracts.base import Caller
 
@@ -39,14 +40,14 @@ def headers_of(request: Request) -> dict[str, Any]:
     return headers
 
 
-def request_from(topic: str, body: bytes, headers: Mapping[str, Any], *, default_id: str) -> Request:
+def request_from(topic: str, body: bytes, headers: Mapping[str, Any], *, default_id: str | None) -> Request:
     """The request in a message. Raises MalformedRequestError."""
     try:
         return Request(
             topic=topic,
             body=body,
             deadline=deadline_of(headers),
-            request_id=str(headers.get("request-id") or default_id),
+            request_id=str(headers.get("request-id") or default_id or new_token()),
             caller=_caller(headers),
             idempotency_key=_text(headers.get("idempotency-key")),
             params=_params(headers.get("params")),
@@ -80,7 +81,9 @@ def _caller(headers: Mapping[str, Any]) -> Caller:
 
 
 def _params(value: Any) -> dict[str, str]:
-    params = json.loads(value) if value else {}
+    if not value:
+        return {}
+    params = json.loads(value)
     if not isinstance(params, dict):
         raise TypeError("params must be a JSON object")
     return {str(name): str(text) for name, text in params.items()}

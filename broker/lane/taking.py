@@ -7,14 +7,13 @@ A request is acknowledged when its reply is sent, or its copy is confirmed.
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
 
 from broker import topology
-from broker.ids import new_token
 from broker.lane import Answer, Answering, refuse
 from broker.lane.headers import MalformedRequestError, deadline_of, request_from
+from broker.lane.wire.fields import Properties
 from broker.publisher import Publisher, PublishRefusedError
 from broker.reconnecting import BrokerAwayError
 from broker.telemetry import LANE_DROPPED, REDELIVERIES, log
@@ -31,19 +30,15 @@ class Delivered:
 
     key: str
     body: bytes
-    headers: Mapping[str, Any]
+    properties: Properties
     redelivered: bool
-    correlation_id: str | None
-    reply_to: str | None
-    message_id: str | None
-    expiration: str | None
     acknowledge: Callable[[], Awaitable[None]]
 
     @property
-    def seconds_left(self) -> float:
-        """What it has left of its time, 0 where that can't be told."""
+    def deadline(self) -> float:
+        """0 where that can't be told."""
         try:
-            return max(0.0, deadline_of(self.headers) - time.time())
+            return deadline_of(self.properties.headers)
         except (KeyError, TypeError, ValueError):
             return 0.0
 
@@ -77,7 +72,7 @@ class Taking:
 
     async def take_suspect(self, request: Delivered) -> None:
         """Answer what was set aside; what is delivered again here has killed the service twice."""
-        topic = str(request.headers.get("suspected-topic", ""))
+        topic = str(request.properties.headers.get("suspected-topic", ""))
         # Ending this process before its original is acknowledged, a suspect would come back as a new one.
         async with self._setting_aside:
             pass
@@ -85,14 +80,14 @@ class Taking:
             await self._answer(request, topic)
         else:
             log.error("a request killed the service twice, it is kept in the dead letters", topic=topic)
-            await self._reply(request, refuse(request_poisoned()))
+            await self._reply(request, refuse(request_poisoned()), request.deadline)
             await self._set_aside(request, topology.DEAD_LETTERS, topology.suspects_queue(self._service))
         await request.acknowledge()
 
     async def _answer(self, delivered: Delivered, topic: str) -> None:
         try:
-            default_id = delivered.message_id or new_token()
-            request = request_from(topic, delivered.body, delivered.headers, default_id=default_id)
+            properties = delivered.properties
+            request = request_from(topic, delivered.body, properties.headers, default_id=properties.message_id)
         except MalformedRequestError as error:
             LANE_DROPPED.labels("malformed").inc()
             log.warning("a request was dropped", topic=topic, error=str(error)[:300])
@@ -105,18 +100,18 @@ class Taking:
         except Exception:
             log.exception("a request failed", topic=topic)
             answer = refuse(request_failed())
-        await self._reply(delivered, answer)
+        await self._reply(delivered, answer, request.deadline)
 
-    async def _reply(self, request: Delivered, answer: Answer) -> None:
-        queue, _, exchange = (request.reply_to or "").partition("|")
+    async def _reply(self, request: Delivered, answer: Answer, deadline: float) -> None:
+        queue, _, exchange = (request.properties.reply_to or "").partition("|")
         if exchange != topology.REPLIES:  # nobody waits, or somebody wants us to write elsewhere
             return
-        left = request.seconds_left
+        left = deadline - time.time()
         if left <= 0:
             LANE_DROPPED.labels("answered-late").inc()
             return
         try:
-            await self._reply_with(queue, request.correlation_id, answer, left)
+            await self._reply_with(queue, request.properties.correlation_id, answer, left)
         except BrokerAwayError as error:
             LANE_DROPPED.labels("reply-not-sent").inc()
             log.warning("a reply could not be sent", topic=request.key, error=repr(error))
@@ -124,19 +119,19 @@ class Taking:
     async def _set_aside(self, request: Delivered, exchange: str, key: str) -> None:
         """Pass a copy on. One that can't be passed on is given up: a request that stays unacknowledged would block
         those behind it."""
-        for_later = exchange == topology.DEAD_LETTERS
+        properties, for_later = request.properties, exchange == topology.DEAD_LETTERS
         try:
             await self._publisher.publish(
                 exchange,
                 key,
                 request.body[:REQUEST_BODY_KEPT] if for_later else request.body,
-                {"suspected-topic": request.key, **request.headers},
+                {"suspected-topic": request.key, **properties.headers},
                 mandatory=True,
-                within=PATIENCE if for_later else request.seconds_left,
+                within=PATIENCE if for_later else max(0.0, request.deadline - time.time()),
                 persistent=for_later,
-                correlation_id=request.correlation_id,
-                reply_to=request.reply_to,
-                expiration=None if for_later else request.expiration,
+                correlation_id=properties.correlation_id,
+                reply_to=properties.reply_to,
+                expiration=None if for_later else properties.expiration,
             )
         except (BrokerAwayError, PublishRefusedError) as error:
             LANE_DROPPED.labels("not-set-aside").inc()

@@ -17,6 +17,7 @@ from broker.connection import Link, declare
 from broker.lane import Answer, Answering
 from broker.lane.headers import OUTCOME, REFUSED, REPLIED
 from broker.lane.taking import PREFETCH, Delivered, Taking
+from broker.lane.wire.fields import Properties
 from broker.liveness import Liveness, is_probe
 from broker.publisher import Publisher
 from broker.reconnecting import BrokerAwayError
@@ -109,17 +110,16 @@ class AioPikaResponder:
 
 def _delivered(message: AbstractIncomingMessage) -> Delivered:
     expiration = message.expiration
-    return Delivered(
-        message.routing_key or "",
-        message.body,
+    properties = Properties(
         message.headers,
-        bool(message.redelivered),
         message.correlation_id,
         message.reply_to,
-        message.message_id,
         None if expiration is None else str(int(float(cast(float, expiration)) * 1000)),
-        partial(_acknowledge, message),
+        message.message_id,
+        message.type,
     )
+    acknowledge = partial(_acknowledge, message)
+    return Delivered(message.routing_key or "", message.body, properties, bool(message.redelivered), acknowledge)
 
 
 async def _acknowledge(message: AbstractIncomingMessage) -> None:

@@ -7,12 +7,14 @@ message and not with its frames: a stranger may have written them, and what can'
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from pamqp import decode, encode
 from pamqp.exceptions import PAMQPException
 
-_U32, _I64, _U16 = struct.Struct(">I"), struct.Struct(">q"), struct.Struct(">H")
+_JSON = b"\x10application/json"
+_U32, _I64 = struct.Struct(">I"), struct.Struct(">q")
 _MALFORMED = (struct.error, LookupError, ValueError, TypeError, OverflowError, RecursionError, PAMQPException)
 
 
@@ -44,22 +46,30 @@ def properties(
     persistent: bool = False,
 ) -> bytes:
     """Flags and values of a content header (4.2.6.1) for a body of JSON, in the order of the flags."""
-    flags, values = 0xA000, [b"\x10application/json", write_table(headers)]
+    flags, values = 0xA000, [b"", _JSON, write_table(headers)]
     if persistent:
         flags |= 0x1000
         values.append(b"\2")
-    for flag, value in (
-        (0x0400, correlation_id),
-        (0x0200, reply_to),
-        (0x0100, expiration),
-        (0x0080, message_id),
-        (0x0020, type),
-        (0x0010, user_id),
-    ):
-        if value is not None:
-            flags |= flag
-            values.append(short_string(value))
-    return _U16.pack(flags) + b"".join(values)
+    if correlation_id is not None:
+        flags |= 0x0400
+        values.append(short_string(correlation_id))
+    if reply_to is not None:
+        flags |= 0x0200
+        values.append(short_string(reply_to))
+    if expiration is not None:
+        flags |= 0x0100
+        values.append(short_string(expiration))
+    if message_id is not None:
+        flags |= 0x0080
+        values.append(short_string(message_id))
+    if type is not None:
+        flags |= 0x0020
+        values.append(short_string(type))
+    if user_id is not None:
+        flags |= 0x0010
+        values.append(short_string(user_id))
+    values[0] = flags.to_bytes(2, "big")
+    return b"".join(values)
 
 
 def with_correlation_id(raw: bytes, correlation_id: str | None) -> bytes:
@@ -78,7 +88,7 @@ def read_properties(raw: bytes) -> Properties:
 
 
 def _read_properties(raw: bytes) -> Properties:
-    (flags,), at = _U16.unpack_from(raw), 2
+    flags, at = raw[0] << 8 | raw[1], 2
     if flags & 1:  # more flags follow: there are no more properties in AMQP 0-9-1
         raise ValueError("unknown properties")
     read = Properties({})
@@ -87,20 +97,28 @@ def _read_properties(raw: bytes) -> Properties:
     if flags & 0x4000:  # content encoding
         at += 1 + raw[at]
     if flags & 0x2000:
-        (size,), at = _U32.unpack_from(raw, at), at + 4
-        read.headers, at = read_table(raw, at, at + size), at + size
+        (size,) = _U32.unpack_from(raw, at)
+        end = at + 4 + size
+        read.headers, at = read_table(raw, at + 4, end), end
     at += (flags >> 12 & 1) + (flags >> 11 & 1)  # delivery mode, priority
     if flags & 0x0400:
-        read.correlation_id, at = _text(raw, at)
+        end = at + 1 + raw[at]
+        read.correlation_id, at = raw[at + 1 : end].decode(), end
     if flags & 0x0200:
-        read.reply_to, at = _text(raw, at)
+        end = at + 1 + raw[at]
+        read.reply_to, at = raw[at + 1 : end].decode(), end
     if flags & 0x0100:
-        read.expiration, at = _text(raw, at)
+        end = at + 1 + raw[at]
+        read.expiration, at = raw[at + 1 : end].decode(), end
     if flags & 0x0080:
-        read.message_id, at = _text(raw, at)
+        end = at + 1 + raw[at]
+        read.message_id, at = raw[at + 1 : end].decode(), end
     at += flags >> 3 & 8  # timestamp
     if flags & 0x0020:
-        read.type, at = _text(raw, at)
+        end = at + 1 + raw[at]
+        read.type, at = raw[at + 1 : end].decode(), end
+    if at > len(raw):
+        raise ValueError("the properties end behind their message")
     return read
 
 
@@ -111,11 +129,11 @@ def write_table(table: Mapping[str, Any]) -> bytes:
         kind = type(value)
         if kind is str:
             text = value.encode()
-            parts += (short_string(name), b"S", _U32.pack(len(text)), text)
+            parts += (_name(name), b"S", _U32.pack(len(text)), text)
         elif kind is int and -(2**63) <= value < 2**63:
-            parts += (short_string(name), b"l", _I64.pack(value))
+            parts += (_name(name), b"l", _I64.pack(value))
         else:
-            parts += (short_string(name), encode.encode_table_value(value))
+            parts += (_name(name), encode.encode_table_value(value))
     fields = b"".join(parts)
     return _U32.pack(len(fields)) + fields
 
@@ -127,8 +145,9 @@ def read_table(raw: bytes, at: int, end: int) -> dict[str, Any]:
     if end > len(raw):
         raise ValueError("the table ends behind its message")
     while at < end:
-        name, at = _text(raw, at)
-        kind = raw[at]
+        start = at + 1
+        at = start + raw[at]
+        name, kind = raw[start:at].decode(), raw[at]
         if kind == 0x53:  # S, a long string
             (size,) = _U32.unpack_from(raw, at + 1)
             at += 5 + size
@@ -149,6 +168,5 @@ def short_string(text: str) -> bytes:
     return bytes((len(raw),)) + raw
 
 
-def _text(raw: bytes, at: int) -> tuple[str, int]:
-    end = at + 1 + raw[at]
-    return raw[at + 1 : end].decode(), end
+_name = lru_cache(maxsize=1024)(short_string)
+"""Names of headers are few."""

@@ -110,47 +110,54 @@ class Reader:
     def feed(self, data: bytes) -> None:
         """Read what arrived. Raises FramingError."""
         data = self._rest + data if self._rest else data
-        at, end = 0, len(data)
+        at, end, begun = 0, len(data), self._begun
         try:
             while end - at >= OVERHEAD:
                 kind, channel, size = _FRAME.unpack_from(data, at)
-                start, stop = at + 7, at + 7 + size
+                start = at + 7
+                stop = start + size
                 if size > self.frame_max:
                     raise FramingError(f"a frame of {size} bytes")
                 if stop >= end:
                     break
                 if data[stop] != _END:
                     raise FramingError("a frame does not end where it should")
-                self._frame(kind, channel, data, start, stop)
+                if kind == METHOD:
+                    self._method(channel, data, start, stop)
+                elif kind == HEADER:
+                    content = begun[channel]
+                    _, _, content.missing = _CONTENT_HEADER.unpack_from(data, start)
+                    content.properties = data[start + 12 : stop]
+                    if not content.missing:
+                        self._complete(channel, content)
+                elif kind == BODY:
+                    content = begun[channel]
+                    if content.missing == size and not content.parts:
+                        content.body = data[start:stop]
+                        del begun[channel]
+                        self._on_content(channel, content)
+                    else:
+                        self._part(channel, content, data[start:stop])
+                elif kind != HEARTBEAT:
+                    raise FramingError(f"a frame of the unknown type {kind}")
                 at = stop + 1
         except _MALFORMED as error:
             raise FramingError(repr(error)) from error
         finally:
             self._rest = data[at:]
 
-    def _frame(self, kind: int, channel: int, data: bytes, start: int, stop: int) -> None:
-        if kind == METHOD:
-            self._method(channel, data, start, stop)
-        elif kind == HEADER:
-            content = self._begun[channel]
-            _, _, content.missing = _CONTENT_HEADER.unpack_from(data, start)
-            content.properties = data[start + 12 : stop]
-            self._complete(channel, content)
-        elif kind == BODY:
-            content = self._begun[channel]
-            content.missing -= stop - start
-            content.parts.append(data[start:stop])
-            self._complete(channel, content)
-        elif kind != HEARTBEAT:
-            raise FramingError(f"a frame of the unknown type {kind}")
-
-    def _complete(self, channel: int, content: Delivery | Returned) -> None:
+    def _part(self, channel: int, content: Delivery | Returned, part: bytes) -> None:
+        content.parts.append(part)
+        content.missing -= len(part)
         if content.missing < 0:
             raise FramingError("a body is longer than announced")
         if not content.missing:
-            del self._begun[channel]
-            content.body = content.parts[0] if len(content.parts) == 1 else b"".join(content.parts)
-            self._on_content(channel, content)
+            self._complete(channel, content)
+
+    def _complete(self, channel: int, content: Delivery | Returned) -> None:
+        content.body = b"".join(content.parts)
+        del self._begun[channel]
+        self._on_content(channel, content)
 
     def _method(self, channel: int, data: bytes, start: int, stop: int) -> None:
         if channel in self._begun:

@@ -21,7 +21,7 @@ from broker.lane.wire.fields import MalformedPropertiesError, properties, read_p
 from broker.lane.wire.frames import Delivery, Returned, publish_frame
 from broker.lane.wire.link import WireLink
 from broker.lane.wire.publisher import WirePublisher
-from broker.liveness import Liveness, is_probe
+from broker.liveness import Busy, Liveness, is_probe
 from broker.reconnecting import BrokerAwayError
 from broker.telemetry import LANE_DROPPED, log
 
@@ -75,9 +75,10 @@ class WireResponder:
         await channel.call(*topology.exchanges())
         await channel.call(*topology.requests(self._service, self._topics))
         self._liveness.watch(self._queue)
+        busy = self._liveness.busy(self._queue)
         self._consuming = [
-            _Consuming(channel, self._taking.take, self._busy, self._is_probe),
-            _Consuming(alone, self._taking.take_suspect, self._busy, self._is_probe),
+            _Consuming(channel, self._taking.take, busy, self._is_probe),
+            _Consuming(alone, self._taking.take_suspect, busy, self._is_probe),
         ]
         await self._consuming[0].begin(self._queue, prefetch=PREFETCH)
         await self._consuming[1].begin(topology.suspects_queue(self._service), prefetch=1)
@@ -85,9 +86,6 @@ class WireResponder:
     def _is_probe(self, delivery: Delivery) -> bool:
         self._liveness.prove(self._queue)
         return delivery.exchange == _RETURNS and is_probe(read_properties(delivery.properties).type)
-
-    def _busy(self) -> contextlib.AbstractContextManager[None]:
-        return self._liveness.busy(self._queue)
 
     async def _reply(self, queue: str, correlation_id: str | None, answer: Answer, within: float) -> None:
         """Send an answer. Raises BrokerAwayError."""
@@ -118,7 +116,7 @@ class _Consuming:
         self,
         channel: Channel,
         take: Callable[[Delivered], Awaitable[None]],
-        busy: Callable[[], contextlib.AbstractContextManager[None]],
+        busy: Busy,
         is_probe: Callable[[Delivery], bool],
     ) -> None:
         self._channel = channel
@@ -153,7 +151,7 @@ class _Consuming:
             if self._is_probe(delivery):
                 self._acknowledging.finish(delivery.tag)
             else:
-                with self._busy():
+                with self._busy:
                     await self._take(self._delivered(delivery))
         except MalformedPropertiesError as error:
             LANE_DROPPED.labels("malformed").inc()
@@ -164,17 +162,8 @@ class _Consuming:
 
     def _delivered(self, delivery: Delivery) -> Delivered:
         read = read_properties(delivery.properties)
-        return Delivered(
-            delivery.key.decode(),
-            delivery.body,
-            read.headers,
-            delivery.redelivered,
-            read.correlation_id,
-            read.reply_to,
-            read.message_id,
-            read.expiration,
-            partial(self._acknowledge, delivery),
-        )
+        acknowledge = partial(self._acknowledge, delivery)
+        return Delivered(delivery.key.decode(), delivery.body, read, delivery.redelivered, acknowledge)
 
     async def _acknowledge(self, delivery: Delivery) -> None:
         self._acknowledging.finish(delivery.tag)
