@@ -6,20 +6,20 @@ client nothing.
 """
 
 import time
-from contextlib import AbstractAsyncContextManager
-from typing import cast
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
+import uuid_utils
 from starlette.applications import Starlette
 from starlette.types import Message, Receive, Scope, Send
 
-from broker.ids import new_id
 from broker.telemetry import log
 from edge_api.gateway import Gateway, Visit
 from edge_api.incoming import ClientGoneError, Incoming
 from edge_api.platform_routes import template_of
 from edge_api.problems import RefusedError, internal_error, problem
 from edge_api.responses import Response
-from edge_api.telemetry import CLIENT_GONE, note
+from edge_api.telemetry import CLIENT_GONE, Telemetry
 
 
 class Door:
@@ -28,19 +28,25 @@ class Door:
     def __init__(self, gateway: Gateway, platform: Starlette) -> None:
         self._gateway = gateway
         self._platform = platform
+        self.telemetry = Telemetry()
         self.in_progress = 0
         """How many requests are being answered."""
 
-    def alive(self) -> AbstractAsyncContextManager[None]:
+    @asynccontextmanager
+    async def alive(self) -> AsyncIterator[None]:
         """What runs as long as the edge does, for a server that leaves the lifespan to us."""
-        return cast(AbstractAsyncContextManager[None], self._platform.router.lifespan_context(self._platform))
+        try:
+            async with self._platform.router.lifespan_context(self._platform):
+                yield
+        finally:
+            self.telemetry.flush()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._platform(scope, receive, send)
             return
         self.in_progress += 1
-        started, visit, status = time.perf_counter(), Visit(str(new_id())), CLIENT_GONE
+        started, visit, status = time.perf_counter(), Visit(str(uuid_utils.uuid7())), CLIENT_GONE
         try:
             if template := template_of(scope["path"]):
                 visit.route = template
@@ -55,7 +61,7 @@ class Door:
             status = CLIENT_GONE
         finally:
             self.in_progress -= 1
-            note(visit, scope["method"], status, started=started)
+            self.telemetry.note(visit, scope["method"], status, started=started)
 
     async def _response(self, scope: Scope, incoming: Incoming, visit: Visit) -> Response:
         try:

@@ -5,8 +5,8 @@ the JSON fits the operation is for the service to say.
 """
 
 import re
-import secrets
 from collections.abc import Mapping
+from random import getrandbits
 from urllib.parse import parse_qsl
 
 from contracts.base import invalid_request
@@ -94,4 +94,4 @@ def traceparent(headers: Headers) -> str:
     value = headers.get(b"traceparent", b"")
     if _TRACEPARENT.fullmatch(value):
         return value.decode("ascii")
-    return f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01"
+    return f"00-{getrandbits(128):032x}-{getrandbits(64):016x}-01"

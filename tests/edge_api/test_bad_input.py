@@ -85,7 +85,9 @@ async def test_a_body_that_does_not_arrive_is_given_up(world: World, monkeypatch
     assert (response.status_code, response.json()["type"]) == (408, "/problems/body-too-slow")
 
 
-async def test_a_client_that_leaves_in_the_middle_gets_nothing(world: World) -> None:
+async def test_a_client_that_leaves_in_the_middle_gets_nothing_but_a_line(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
     sent: list[Any] = []
     messages = [{"type": "http.request", "body": b"{", "more_body": True}, {"type": "http.disconnect"}]
 
@@ -106,6 +108,7 @@ async def test_a_client_that_leaves_in_the_middle_gets_nothing(world: World) -> 
     await world.app(scope, receive, send)
     assert sent == []
     assert world.lane.asked == []
+    assert [line["status"] for line in world.lines(capsys)] == [499]
 
 
 @pytest.mark.parametrize(("method", "url"), [("GET", "/nothing"), ("POST", "/nothing/7"), ("OPTIONS", "/nothing")])

@@ -109,9 +109,12 @@ async def test_what_the_platform_has_not_is_not_there(world: World, path: str) -
     assert (response.status_code, response.json()["type"]) == (404, "/problems/no-such-route")
 
 
-async def test_a_defect_here_is_logged_once_too(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_defect_here_is_logged_once_too(
+    world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr("edge_api.platform_routes.roster.page", lambda _: 1 / 0)
     with capture_logs() as logs:
         response = await world.client.get("/services", headers=bearing(world.token(roles=["staff"])))
     assert (response.status_code, response.json()["type"]) == (500, "/problems/internal-error")
-    assert [entry["event"] for entry in logs] == ["a request failed", "request"]
+    assert [entry["event"] for entry in logs] == ["a request failed"]
+    assert [line["status"] for line in world.lines(capsys)] == [500]

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from uuid import UUID, uuid4
 
 import httpx
+import pytest
 from joserfc import jwt
 from joserfc.jwk import ECKey
 from starlette.applications import Starlette
@@ -102,6 +103,11 @@ class World:
     def leave(self, service: str) -> None:
         """Its instance says bye."""
         self.registry.bye(Bye(instance=self.instances[service], service=service), login=service)
+
+    def lines(self, capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
+        """The requests that were logged since somebody last asked."""
+        self.app.telemetry.flush()
+        return [json.loads(line) for line in capsys.readouterr().out.splitlines() if line.startswith("{")]
 
     def publish_keys(self, *keys: ECKey) -> None:
         """What the keys' operation answers from now on."""

@@ -1,0 +1,77 @@
+import json
+from datetime import UTC, datetime
+
+import pytest
+from prometheus_client import REGISTRY
+
+from tests.edge_api.world import World
+from tests.support.eventually import eventually
+
+Captured = pytest.CaptureFixture[str]
+
+
+async def test_a_request_leaves_one_line_without_anything_that_the_client_wrote(world: World, capsys: Captured) -> None:
+    response = await world.client.get("/things/anna@example.org", headers={"x-request-id": "mine"})
+    (line,) = world.lines(capsys)
+    assert line.pop("ms") >= 0
+    assert abs(datetime.fromisoformat(line.pop("timestamp")) - datetime.now(UTC)).total_seconds() < 5
+    assert line == {
+        "service": "edge",
+        "level": "info",
+        "event": "request",
+        "method": "GET",
+        "route": "/things/{id}",
+        "status": 200,
+        "request_id": response.headers["x-request-id"],
+        "answered_by": "shop",
+    }
+
+
+@pytest.mark.parametrize(
+    ("method", "url", "line"),
+    [
+        ("GET", "/healthz", {"route": "/healthz", "status": 200, "answered_by": None}),
+        ("GET", "/nothing", {"route": "-", "status": 404, "answered_by": None}),
+        ("POST", "/mine", {"route": "-", "status": 405, "answered_by": None}),
+        ("GET", "/mine", {"route": "/mine", "status": 401, "answered_by": "shop"}),
+    ],
+)
+async def test_every_end_of_a_request_leaves_one_line(
+    world: World, capsys: Captured, method: str, url: str, line: dict[str, object]
+) -> None:
+    await world.client.request(method, url)
+    (logged,) = world.lines(capsys)
+    assert {name: logged[name] for name in line} == line
+
+
+async def test_lines_are_written_soon_and_in_order(world: World, capsys: Captured) -> None:
+    for url in ("/things/7", "/things", "/healthz"):
+        await world.client.get(url)
+    routes: list[str] = []
+
+    async def are_written() -> bool:
+        routes.extend(json.loads(line)["route"] for line in capsys.readouterr().out.splitlines())
+        return routes == ["/things/{id}", "/things", "/healthz"]
+
+    await eventually(are_written, within=2)
+
+
+async def test_the_last_lines_are_written_when_the_edge_ends(world: World, capsys: Captured) -> None:
+    async with world.app.alive():
+        await world.client.get("/things/7")
+    assert capsys.readouterr().out.count("\n") == 1
+
+
+async def test_requests_are_counted_by_template(world: World) -> None:
+    labels = {"route": "/things/{id}", "method": "GET", "status": "2xx"}
+    before = REGISTRY.get_sample_value("hedgerow_http_requests_total", labels) or 0
+    await world.client.get("/things/1")
+    await world.client.get("/things/2")
+    assert REGISTRY.get_sample_value("hedgerow_http_requests_total", labels) == before + 2
+
+
+async def test_methods_that_nobody_knows_share_a_label(world: World) -> None:
+    response = await world.client.request("BREW", "/things/7")
+    assert (response.status_code, response.headers["allow"]) == (405, "DELETE, GET, HEAD, OPTIONS")
+    labels = {"route": "-", "method": "other", "status": "4xx"}
+    assert REGISTRY.get_sample_value("hedgerow_http_requests_total", labels)
