@@ -7,6 +7,7 @@ the client would see that instead of the response.
 
 import asyncio
 import contextlib
+import math
 
 from starlette.types import Receive, Scope
 
@@ -25,42 +26,40 @@ class ClientGoneError(Exception):
 class Incoming:
     """One request; its body can be had once."""
 
-    __slots__ = ("_begun", "_ended", "_receive", "headers")
+    __slots__ = ("_begun", "_left", "_receive", "headers")
 
     def __init__(self, scope: Scope, receive: Receive) -> None:
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
         self._receive = receive
         self._begun = False
-        self._ended = False
+        length = self.headers.get(b"content-length", b"")
+        self._left = int(length) if length.isdigit() else math.inf
+        """How many bytes are still to come, at most."""
 
     async def body(self) -> bytes:
         """All of the body. Raises RefusedError, ClientGoneError."""
-        length = self.headers.get(b"content-length", b"")
-        if length.isdigit() and int(length) > MAX_BODY:
+        if MAX_BODY < self._left < math.inf:
             raise RefusedError(body_too_large())
-        first = await self._next()
-        if self._ended and len(first) <= MAX_BODY:
-            return first
         try:
             async with asyncio.timeout(BODY_WITHIN_SECONDS):
-                return await self._rest(bytearray(first))
+                return await self._rest(bytearray(await self._next()))
         except TimeoutError:
-            self._ended = True
+            self._left = 0
             raise RefusedError(body_too_slow()) from None
 
     async def discard(self) -> None:
         """Throw away what was not read; nothing of a body that the client only sends once it is told to continue."""
         waits_for_us = b"expect" in self.headers and not self._begun
-        if self._ended or waits_for_us or not self._announced():
+        if not self._left or waits_for_us or not self._announced():
             return
         left = DISCARD_AT_MOST
         with contextlib.suppress(TimeoutError, ClientGoneError):
             async with asyncio.timeout(DISCARD_WITHIN_SECONDS):
-                while not self._ended and left > 0:
+                while self._left and left > 0:
                     left -= len(await self._next())
 
     async def _rest(self, body: bytearray) -> bytes:
-        while not self._ended and len(body) <= MAX_BODY:
+        while self._left and len(body) <= MAX_BODY:
             body += await self._next()
         if len(body) > MAX_BODY:
             raise RefusedError(body_too_large())
@@ -70,10 +69,12 @@ class Incoming:
         self._begun = True
         message = await self._receive()
         if message["type"] == "http.disconnect":
-            self._ended = True
+            self._left = 0
             raise ClientGoneError
-        self._ended = not message.get("more_body", False)
-        return message.get("body") or b""
+        chunk: bytes = message.get("body") or b""
+        # Granian says only with one more message, and so one more turn of the loop, that this was all.
+        self._left = max(self._left - len(chunk), 0) if message.get("more_body", False) else 0
+        return chunk
 
     def _announced(self) -> bool:
         return self.headers.get(b"content-length", b"0") != b"0" or b"transfer-encoding" in self.headers

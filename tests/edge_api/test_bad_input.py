@@ -8,6 +8,7 @@ from edge_api import incoming
 from tests.edge_api.world import World
 
 JSON = {"content-type": "application/json"}
+A_POST = {"type": "http", "method": "POST", "path": "/things", "raw_path": b"/things", "query_string": b""}
 
 
 @pytest.mark.parametrize(
@@ -74,12 +75,17 @@ async def test_a_larger_body_without_a_length_is_refused_while_it_comes(
     assert sent <= (2 << 20) + (3 << 16)
 
 
-async def test_a_body_that_does_not_arrive_is_given_up(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("begun", [[], [b"{"], [b"{", b" "]])
+async def test_a_body_that_does_not_arrive_is_given_up(
+    world: World, monkeypatch: pytest.MonkeyPatch, begun: list[bytes]
+) -> None:
     monkeypatch.setattr(incoming, "BODY_WITHIN_SECONDS", 0.05)
 
     async def slow() -> AsyncIterator[bytes]:
-        yield b"{"
+        for chunk in begun:
+            yield chunk
         await asyncio.sleep(30)
+        yield b"}"
 
     response = await world.client.post("/things", content=slow(), headers=JSON)
     assert (response.status_code, response.json()["type"]) == (408, "/problems/body-too-slow")
@@ -97,18 +103,24 @@ async def test_a_client_that_leaves_in_the_middle_gets_nothing_but_a_line(
     async def send(message: Any) -> None:
         sent.append(message)
 
-    scope = {
-        "type": "http",
-        "method": "POST",
-        "path": "/things",
-        "raw_path": b"/things",
-        "query_string": b"",
-        "headers": [],
-    }
-    await world.app(scope, receive, send)
+    await world.app({**A_POST, "headers": []}, receive, send)
     assert sent == []
     assert world.lane.asked == []
     assert [line["status"] for line in world.lines(capsys)] == [499]
+
+
+@pytest.mark.parametrize("chunks", [[b"{}"], [b"{", b"}"]])
+async def test_a_body_is_complete_when_it_is_as_long_as_it_was_said_to_be(world: World, chunks: list[bytes]) -> None:
+    waiting = [{"type": "http.request", "body": chunk, "more_body": True} for chunk in chunks]
+
+    async def receive() -> Any:
+        return waiting.pop(0)
+
+    async def send(message: Any) -> None: ...
+
+    headers = [(b"content-type", b"application/json"), (b"content-length", b"2")]
+    await world.app({**A_POST, "headers": headers}, receive, send)
+    assert world.lane.last.body == b"{}"
 
 
 @pytest.mark.parametrize(("method", "url"), [("GET", "/nothing"), ("POST", "/nothing/7"), ("OPTIONS", "/nothing")])
