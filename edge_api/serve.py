@@ -7,6 +7,7 @@ that is taken is said in one sentence; granian alone would share it in silence, 
 import asyncio
 import contextlib
 import errno
+import gc
 import signal
 import socket
 import time
@@ -22,6 +23,7 @@ from edge_api.door import Door
 from edge_api.settings import BadSettingError, Settings
 
 CONCURRENT_REQUESTS = 4096
+BACKLOG = 1024  # a connection that finds no room is tried again by its client's kernel a second later
 FINISH_WITHIN_SECONDS = 15.0
 CLOSE_WITHIN_SECONDS = 1.0
 
@@ -52,6 +54,8 @@ async def _serve(settings: Settings) -> None:
         asyncio.get_running_loop().add_signal_handler(number, told_to_stop.set)
     async with door.alive():
         server = _server(door, settings)
+        gc.collect()
+        gc.freeze()  # else a full collection stops everything for 50 ms, to find that the modules are still there
         log.info("the edge begins to listen", url=f"http://{settings.host}:{settings.port}")
         serving = asyncio.create_task(server.serve())
         waiting = asyncio.create_task(told_to_stop.wait())
@@ -69,6 +73,7 @@ def _server(door: Door, settings: Settings) -> Server:
         interface=Interfaces.ASGINL,  # the lifespan is ours: the broker's connection outlives the last request
         http=HTTPModes.http1,
         websockets=False,
+        backlog=BACKLOG,
         backpressure=CONCURRENT_REQUESTS,
         log_level=LogLevels.error,
     )
