@@ -75,6 +75,8 @@ class Gateway:
         wait = reading.seconds_to_wait(target.route, headers)
         if wait and target.route.wait:
             params = {**params, target.route.wait: str(wait)}
+        is_query = target.offer.kind == "query"
+        key = None if is_query else reading.idempotency_key(headers)
         request = Request(
             topic=target.offer.topic,
             params=params,
@@ -82,8 +84,9 @@ class Gateway:
             deadline=time.time() + ANSWER_WITHIN_SECONDS + wait,
             request_id=visit.request_id,
             caller=caller,
-            idempotency_key=reading.idempotency_key(headers) if target.offer.kind == "write" else None,
+            idempotency_key=key,
             traceparent=reading.traceparent(headers),
+            repeatable=is_query or key is not None,
         )
         return respond(await self._ask(request), target.route, request)
 

@@ -8,6 +8,7 @@ ends the connection (4.2.3). Numbers in parentheses are sections of the AMQP 0-9
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from pamqp import base, commands, frame
 from pamqp.exceptions import PAMQPException
@@ -62,8 +63,9 @@ class Returned:
     parts: list[bytes] = field(default_factory=list)
 
 
+@lru_cache(maxsize=4096)
 def publish_frame(channel: int, exchange: str, key: str, *, mandatory: bool) -> bytes:
-    """A whole Basic.Publish frame; the same for every message to one address."""
+    """A whole Basic.Publish frame; it is the same for every message to one address. Raises ValueError."""
     payload = (
         _U32.pack(_PUBLISH) + b"\0\0" + short_string(exchange) + short_string(key) + (b"\1" if mandatory else b"\0")
     )

@@ -11,6 +11,7 @@ from typing import Any
 from pamqp import commands
 
 from broker.ids import new_token
+from broker.lane.deadlines import Deadlines
 from broker.lane.wire.connection import Channel, Wire
 from broker.lane.wire.fields import properties, read_properties
 from broker.lane.wire.frames import Delivery, Returned, publish_frame
@@ -26,6 +27,7 @@ class WirePublisher:
         self.link: Reconnecting[Any] = link
         self._opening = asyncio.Lock()
         self._confirming: _Confirming | None = None
+        self._deadlines = Deadlines(lambda: BrokerAwayError("no confirm came in time"))
         link.on_connect(self._open)
 
     async def publish(
@@ -49,15 +51,17 @@ class WirePublisher:
             taken = confirming.publish(exchange, key, raw, body, mandatory=mandatory, message_id=message_id)
         except (TypeError, ValueError, OverflowError) as error:
             raise PublishRefusedError(f"{exchange} {key}: AMQP has no words for it: {error}") from error
+        slot = self._deadlines.add(taken, within=within)
         try:
-            async with asyncio.timeout(within):
-                refused = await taken
-        except TimeoutError:
-            raise BrokerAwayError(f"no confirm within {within:g} s") from None
+            refused = await taken
+        finally:
+            slot.discard(taken)
         if refused is not None:
             raise PublishRefusedError(f"{exchange} {key}: {refused}")
 
     async def _ready(self) -> "_Confirming":
+        if self._confirming is not None and self._confirming.channel.error is None:
+            return self._confirming
         async with self._opening:
             if self._confirming is not None and self._confirming.channel.error is not None:
                 if self.link.connection is None or not self.link.is_up:

@@ -38,7 +38,6 @@ class WireRequester:
         self._deadlines = Deadlines(lambda: DeadlinePassedError("no answer came in time"))
         self._channel: Channel | None = None
         self._reply_to = ""
-        self._addresses: dict[str, bytes] = {}
         self._outcomes: dict[bytes, bool] = {}
         link.on_connect(self._set_up)
         link.on_loss(self._fail_all)
@@ -67,19 +66,14 @@ class WireRequester:
             due.discard(answer)
 
     def _publish(self, channel: Channel, request: Request, correlation_id: str, left: float) -> None:
-        address = self._addresses.get(request.topic)
-        if address is None:
-            if len(self._addresses) >= _REMEMBERED:
-                self._addresses.clear()
-            address = publish_frame(channel.number, topology.REQUESTS, request.topic, mandatory=True)
-            self._addresses[request.topic] = address
         raw = properties(
             headers_of(request),
             correlation_id=correlation_id,
             reply_to=self._reply_to,
             expiration=str(int(min(left, LONGEST) * 1000)),
         )
-        channel.publish(address, raw, request.body)
+        publish = publish_frame(channel.number, topology.REQUESTS, request.topic, mandatory=True)
+        channel.publish(publish, raw, request.body)
 
     async def _set_up(self, wire: Wire) -> None:
         channel = await wire.channel()
@@ -88,7 +82,6 @@ class WireRequester:
         queue = topology.reply_queue(self._owner, new_token())
         await channel.call(*topology.replies(queue))
         await channel.call(commands.Basic.Consume(queue=queue, no_ack=True))
-        self._addresses.clear()
         self._reply_to = f"{queue}|{topology.REPLIES}"
         self._channel = channel
 

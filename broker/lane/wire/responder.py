@@ -25,7 +25,6 @@ from broker.liveness import Busy, Liveness, is_probe
 from broker.reconnecting import BrokerAwayError
 from broker.telemetry import LANE_DROPPED, log
 
-_REMEMBERED = 1_000
 _RETURNS = topology.RETURNS.encode()
 _REPLY, _REFUSAL = (properties({OUTCOME: outcome}) for outcome in (REPLIED, REFUSED))
 
@@ -53,7 +52,6 @@ class WireResponder:
         self._draining = False
         self._consuming: list[_Consuming] = []
         self._replies: Channel | None = None
-        self._addresses: dict[str, bytes] = {}
         publishing.on_connect(self._set_up_publishing)
         consuming.on_connect(self._set_up_consuming)
 
@@ -65,7 +63,6 @@ class WireResponder:
                 await asyncio.gather(*(consuming.drain() for consuming in self._consuming))
 
     async def _set_up_publishing(self, wire: Wire) -> None:
-        self._addresses.clear()
         self._replies = await wire.channel()
 
     async def _set_up_consuming(self, wire: Wire) -> None:
@@ -92,14 +89,8 @@ class WireResponder:
         channel = self._replies
         if channel is None or channel.error is not None or not channel.wire.writable.is_set():
             channel = await self._ready(within)
-        address = self._addresses.get(queue)
-        if address is None:
-            if len(self._addresses) >= _REMEMBERED:
-                self._addresses.clear()
-            address = publish_frame(channel.number, topology.REPLIES, queue, mandatory=False)
-            self._addresses[queue] = address
         raw = with_correlation_id(_REFUSAL if answer.refused else _REPLY, correlation_id)
-        channel.publish(address, raw, answer.body)
+        channel.publish(publish_frame(channel.number, topology.REPLIES, queue, mandatory=False), raw, answer.body)
 
     async def _ready(self, within: float) -> Channel:
         await self._publishing.wait_up(within=within)
