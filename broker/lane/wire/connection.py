@@ -79,7 +79,9 @@ class Wire(asyncio.Protocol):
                 wire.abort(BrokerAwayError("not connected"))
 
     async def channel(self) -> "Channel":
-        """A fresh channel."""
+        """A fresh channel. Raises BrokerAwayError."""
+        if self.error is not None:
+            raise self.error
         channel = Channel(self, next(number for number in count(1) if number not in self._channels))
         self._channels[channel.number] = channel
         await channel.call(commands.Channel.Open())
