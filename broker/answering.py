@@ -6,12 +6,14 @@ with its stack) unless something it needs is away for a moment (503); nothing is
 
 import asyncio
 import time
+from functools import cache
 from typing import Any
 
 from broker import answers
 from broker.injection import pick
 from broker.lane import Answer, Ask, LaneError, Request, Requester, refuse
 from broker.outbox import Origin
+from broker.reader import Json, Reader
 from broker.reading import read
 from broker.reconnecting import BrokerAwayError
 from broker.service import Answerer, Service, Stage
@@ -28,6 +30,9 @@ from contracts.base import (
     temporarily_unavailable,
     unauthenticated,
 )
+
+_answered = cache(REQUESTS.labels)
+_seconds = cache(REQUEST_SECONDS.labels)
 
 
 class Answering:
@@ -46,8 +51,8 @@ class Answering:
         answer = refuse(outcome) if isinstance(outcome, Refusal) else Answer(outcome)
         if answerer is not None:
             slug = outcome.slug if isinstance(outcome, Refusal) else "replied"
-            REQUESTS.labels(request.topic, slug).inc()
-            REQUEST_SECONDS.labels(request.topic).observe(time.perf_counter() - began)
+            _answered(request.topic, slug).inc()
+            _seconds(request.topic).observe(time.perf_counter() - began)
         return answer
 
     async def _safely(self, answerer: Answerer, request: Request) -> bytes | Refusal:
@@ -142,7 +147,8 @@ class Answering:
 
     def _given(self, request: Request) -> dict[Any, Any]:
         ask = Ask(self._requester, request.deadline, request.caller, request.traceparent)
-        return {**self._service.provided, Caller: request.caller, Ask: ask}
+        reader = None if self._database is None else self._database.reader
+        return {**self._service.provided, Caller: request.caller, Ask: ask, Reader: reader}
 
 
 def _may_not(answerer: Answerer, caller: Caller) -> Refusal | None:
@@ -153,4 +159,4 @@ def _may_not(answerer: Answerer, caller: Caller) -> Refusal | None:
 
 
 def _dump(answerer: Answerer, reply: object) -> bytes | Refusal:
-    return reply if isinstance(reply, Refusal) else answerer.reply.dump_json(reply)
+    return reply if isinstance(reply, (Refusal, Json)) else answerer.reply.dump_json(reply)

@@ -16,6 +16,7 @@ from pydantic import TypeAdapter
 
 from broker.injection import Attempt, Handler, check, given_by, needs
 from broker.lane import Ask
+from broker.reader import Reader
 from broker.topology import COMMANDS, EVENTS, work_queue
 from broker.transaction import Database, Transaction
 from contracts.base import Caller, Command, Event, Operation, Query, Refusal, Said
@@ -163,23 +164,24 @@ class Service:
 
     @property
     def needs_database(self) -> bool:
-        """Whether it has tables, or a handler that wants a transaction."""
+        """Whether it has tables, or a handler that wants a transaction or a reader."""
         wanted = [answerer.wants for answerer in self.answerers.values()]
         wanted += [listener.wants for listener in self.listeners.values()]
         wanted += [wants for _, wants in self.starters]
-        return self.migrations is not None or any(Transaction in kinds.values() for kinds in wanted)
+        return self.migrations is not None or any({Transaction, Reader} & set(kinds.values()) for kinds in wanted)
 
     def check(self) -> None:
         """Raises TypeError if a handler wants something that can't be given."""
         given = {Transaction, Ask, *self.provided}
         for answerer in self.answerers.values():
-            self._check(answerer.handler, answerer.wants, answerer.first, given | {Caller})
+            asked = given | {Caller, Reader} if answerer.is_query else given | {Caller}
+            self._check(answerer.handler, answerer.wants, answerer.first, asked)
             if answerer.then is not None:
-                check(answerer.then.handler, answerer.then.wants, given | {Caller, Database, answerer.then.gives})
+                _must_get(answerer.then.handler, answerer.then.wants, given | {Caller, Database, answerer.then.gives})
         for listener in self.listeners.values():
             self._check(listener.handler, listener.wants, listener.first, given | {Attempt})
         for handler, wants in self.starters:
-            check(handler, wants, given)
+            _must_get(handler, wants, given)
 
     def manifest(self) -> Manifest:
         """What is told to the others."""
@@ -194,8 +196,8 @@ class Service:
     @staticmethod
     def _check(handler: Handler, wants: dict[str, Any], first: Stage | None, given: set[Any]) -> None:
         if first is not None:
-            check(first.handler, first.wants, given - {Transaction})
-        check(handler, wants, given if first is None else {*given, first.gives})
+            _must_get(first.handler, first.wants, given - {Transaction, Reader})
+        _must_get(handler, wants, given if first is None else {*given, first.gives})
 
     def _listen(
         self, message: type[Said], exchange: str, ordered: bool, first: Handler | None
@@ -220,6 +222,12 @@ class Service:
 def _only_once(message: type[Operation[Any]] | type[Said], handled: Mapping[str, object]) -> None:
     if message.topic in handled:
         raise ValueError(f"{message.__name__} has a handler already")
+
+
+def _must_get(handler: Handler, wants: dict[str, Any], given: set[Any]) -> None:
+    if Reader in wants.values() and Reader not in given:
+        raise TypeError(f"{handler.__qualname__}: only the handler of a query can have a Reader")
+    check(handler, wants, given)
 
 
 def _stage(handler: Handler | None) -> Stage | None:

@@ -15,6 +15,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
 from broker import outbox
 from broker.outbox import Origin
+from broker.reader import DatabaseAwayError as DatabaseAwayError
+from broker.reader import Reader
 from contracts.base import Command, Event, Said
 
 TRIES = 3
@@ -22,10 +24,6 @@ TRIES = 3
 _BROKEN_OFF = {"40001", "40P01", "57P01", "57P02", "57P03"}
 Result = TypeVar("Result")
 Wake = Callable[[set[int]], None]
-
-
-class DatabaseAwayError(Exception):
-    """No connection to the database can be had right now: nothing was tried."""
 
 
 class UndeclaredMessageError(TypeError):
@@ -71,18 +69,21 @@ class Transaction:
 
 
 class Database:
-    """A service's schema. `wake` is called with the outbox partitions that a commit filled."""
+    """A service's schema. `wake` is called with the outbox partitions that a commit filled; `reader` asks beside all
+    transactions."""
 
     def __init__(self, url: str, *, service: str, says: frozenset[str], pool: int = 10) -> None:
         self.url = url
         self.wake: Wake = lambda partitions: None
+        self.reader = Reader(url, service=service)
         self._service = service
         self._says = says
         self._engine: AsyncEngine = create_async_engine(_asyncpg(url), pool_size=pool, max_overflow=5, pool_timeout=30)
         self._sessions = async_sessionmaker(self._engine, expire_on_commit=False)
 
     async def close(self) -> None:
-        """Close the pool."""
+        """Close all connections."""
+        await self.reader.close()
         await self._engine.dispose()
 
     async def transact(self, origin: Origin, work: Callable[[Transaction], Awaitable[Result]]) -> Result:

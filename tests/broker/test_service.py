@@ -1,5 +1,6 @@
 """What a service declares, and the mistakes that are found while it does."""
 
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import pytest
@@ -7,6 +8,7 @@ from pydantic import ValidationError
 
 from broker.injection import Attempt
 from broker.lane import Ask
+from broker.reader import Reader
 from broker.service import Http, Service
 from broker.transaction import Transaction
 from contracts.base import Caller, Command, Event, Message, Operation, Query, Refusal, refusal
@@ -221,6 +223,43 @@ def test_what_comes_before_the_transaction_can_not_want_one(service: Service) ->
 
     service.answers(PutThing, first=first)(put_thing)
     with pytest.raises(TypeError, match="can be given for tx"):
+        service.check()
+
+
+def test_a_query_may_read_beside_all_transactions_and_needs_a_database(service: Service) -> None:
+    async def look(question: GetThing, reader: Reader) -> Thing:
+        raise NotImplementedError
+
+    service.answers(GetThing)(look)
+    service.check()
+    assert service.needs_database
+
+
+def test_what_has_an_effect_can_not_read_beside_its_transaction(service: Service) -> None:
+    async def put(ask: PutThing, reader: Reader) -> Thing:
+        raise NotImplementedError
+
+    service.answers(PutThing)(put)
+    with pytest.raises(TypeError, match=r"put: only the handler of a query can have a Reader"):
+        service.check()
+
+
+@pytest.mark.parametrize("place", ["hears", "does", "at_start", "first", "then"])
+def test_only_the_handler_of_a_query_can_have_a_reader(service: Service, place: str) -> None:
+    async def look(message: Any, reader: Reader) -> Thing:
+        raise NotImplementedError
+
+    async def start(reader: Reader) -> None: ...
+
+    declare: dict[str, Callable[[], object]] = {
+        "hears": lambda: service.hears(Moved)(look),
+        "does": lambda: service.does(Move)(look),
+        "at_start": lambda: service.at_start(start),
+        "first": lambda: service.answers(GetThing, first=look)(get_thing),
+        "then": lambda: service.answers(GetThing, then=look)(get_thing),
+    }
+    declare[place]()
+    with pytest.raises(TypeError, match="only the handler of a query can have a Reader"):
         service.check()
 
 
