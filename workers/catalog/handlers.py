@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 
 from broker.ids import new_id
+from broker.reader import Json, Reader
 from broker.service import Http, Service
 from broker.transaction import Transaction
 from contracts.base import Caller, Page, Refusal
@@ -51,8 +52,8 @@ service = Service(
 
 
 @service.answers(GetProduct, http=Http("GET", "/products/{sku}", who="anyone"))
-async def get_product(question: GetProduct, tx: Transaction) -> Product | Refusal:
-    return await store.product(tx.session, question.sku) or no_such_product()
+async def get_product(question: GetProduct, reader: Reader) -> Json[Product] | Refusal:
+    return await store.product_as_json(reader, question.sku) or no_such_product()
 
 
 @service.answers(ListProducts, http=Http("GET", "/products", who="anyone"))

@@ -10,6 +10,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
+from broker.reader import Json, Reader
 from contracts.base import Item, Money
 from contracts.catalog import AddProduct, Category, Prices, Product, Quote
 from workers.catalog.rules import ForSale
@@ -22,6 +23,15 @@ _SAID += [ProductRow.price_amount, ProductRow.price_currency]
 _SAID += [(col(StockRow.on_hand) - col(StockRow.reserved)).label("available")]
 _PRODUCTS = select(*_SAID).join(StockRow, col(StockRow.sku) == col(ProductRow.sku))
 _PRODUCT = _PRODUCTS.where(col(ProductRow.sku) == bindparam("wanted"))
+_PRODUCT_AS_JSON = """
+SELECT row_to_json(product) FROM (
+  SELECT sku, name, description, category,
+    json_build_object('amount', price_amount, 'currency', price_currency) AS price,
+    tax_class, weight_grams, attributes, images, on_hand - reserved AS available, archived,
+    to_char(updated_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS updated_at
+  FROM products JOIN stock USING (sku) WHERE sku = $1
+) AS product
+"""
 
 
 def _product(row: Row[Any]) -> Product:
@@ -37,6 +47,11 @@ async def product(db: AsyncSession, sku: str) -> Product | None:
     """A product, archived or not."""
     row = (await db.execute(_PRODUCT, {"wanted": sku})).one_or_none()
     return _product(row) if row else None
+
+
+async def product_as_json(reader: Reader, sku: str) -> Json[Product] | None:
+    """The same, as `Product` is written; it is what is asked for most."""
+    return await reader.json(_PRODUCT_AS_JSON, sku)
 
 
 async def products_for_sale(

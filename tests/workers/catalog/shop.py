@@ -3,6 +3,7 @@
 from typing import Any, TypeVar
 from uuid import uuid4
 
+from broker.transaction import Database
 from contracts.base import Caller, Money, Operation, Refusal
 from contracts.catalog import AddProduct, Product
 from tests.support.harness import Harness
@@ -21,6 +22,13 @@ class Shop:
         self.send = harness.send
         self.heard = harness.heard
         self.session = harness.session
+
+    @property
+    def database(self) -> Database:
+        """What the shop works on."""
+        assert self._harness.service is not None
+        assert self._harness.service.database is not None
+        return self._harness.service.database
 
     async def ask(self, operation: Operation[Reply], *, caller: Caller = STAFF) -> Reply:
         """The reply; fails the test when it is a refusal."""
