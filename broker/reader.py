@@ -7,9 +7,13 @@ longer than `PATIENCE` for a connection; no more than so many are open, and none
 
 import asyncio
 import contextlib
+import json
+from collections.abc import Iterable
 from typing import Any, Generic, TypeVar
 
 import asyncpg
+
+from contracts.base import Page
 
 CONNECTIONS = 4
 PATIENCE = 2.0
@@ -29,6 +33,11 @@ class _ConnectionLostError(DatabaseAwayError):
 
 class Json(bytes, Generic[Reply]):
     """A reply that is JSON already: it is sent as it is, and nothing checks that it is a `Reply`."""
+
+
+def page(items: Iterable[str], next_cursor: str | None) -> Json[Page[Any]]:
+    """A page of elements that are JSON already."""
+    return Json(f'{{"items":[{",".join(items)}],"next":{json.dumps(next_cursor)}}}'.encode())
 
 
 class Reader:
@@ -62,7 +71,7 @@ class Reader:
         return rows[0] if rows else None
 
     async def json(self, statement: str, *values: object) -> Json[Any] | None:
-        """The first row, if its only column is the JSON of a reply. Raises what `fetch` raises."""
+        """The first column of the first row: a reply as JSON. Raises what `fetch` raises."""
         rows = await self.fetch(statement, *values)
         return Json(rows[0][0].encode()) if rows else None
 

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 
 from broker.ids import new_id
-from broker.reader import Json, Reader
+from broker.reader import Json, Reader, page
 from broker.service import Http, Service
 from broker.transaction import Transaction
 from contracts.base import Caller, Page, Refusal
@@ -37,7 +37,7 @@ from contracts.catalog import (
     sku_taken,
     stock_is_reserved,
 )
-from workers.catalog import stock, store
+from workers.catalog import reading, stock, store
 from workers.catalog.listing import key_after, next_cursor, search_query
 from workers.catalog.rules import QUOTE_LIFETIME, RESERVATION_LIFETIME, merge, named_after, price_items
 
@@ -53,20 +53,19 @@ service = Service(
 
 @service.answers(GetProduct, http=Http("GET", "/products/{sku}", who="anyone"))
 async def get_product(question: GetProduct, reader: Reader) -> Json[Product] | Refusal:
-    return await store.product_as_json(reader, question.sku) or no_such_product()
+    return await reading.product(reader, question.sku) or no_such_product()
 
 
 @service.answers(ListProducts, http=Http("GET", "/products", who="anyone"))
-async def list_products(question: ListProducts, tx: Transaction) -> Page[Product] | Refusal:
+async def list_products(question: ListProducts, reader: Reader) -> Json[Page[Product]] | Refusal:
     after = key_after("products", question.cursor)
     if isinstance(after, Refusal):
         return after
     search, limit = search_query(question.q or ""), question.limit
-    found = await store.products_for_sale(
-        tx.session, after=after, limit=limit + 1, search=search, category=question.category
+    found = await reading.products_for_sale(
+        reader, after=after, limit=limit + 1, search=search, category=question.category
     )
-    following = next_cursor("products", [product.sku for product in found], limit)
-    return Page[Product](items=tuple(found[:limit]), next=following)
+    return page([*found.values()][:limit], next_cursor("products", [*found], limit))
 
 
 @service.answers(AddProduct, http=Http("POST", "/products", status=201, who="staff"))
@@ -115,8 +114,8 @@ async def put_category(ask: PutCategory, tx: Transaction) -> Category:
 
 
 @service.answers(PriceItems)
-async def price_now(question: PriceItems, tx: Transaction) -> Prices | Refusal:
-    products = await store.for_sale(tx.session, question.items)
+async def price_now(question: PriceItems, reader: Reader) -> Prices | Refusal:
+    products = await reading.for_sale(reader, question.items)
     return price_items(question.items, products, shipping_method=question.shipping_method, country=question.country)
 
 

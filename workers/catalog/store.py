@@ -1,16 +1,15 @@
-"""The SQL of products, categories and quotes. Stock is in stock.py."""
+"""The SQL of products, categories and quotes. Stock is in stock.py, what is asked for most in reading.py."""
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, bindparam, delete, func, insert, select, update
+from sqlalchemy import bindparam, delete, insert, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from broker.reader import Json, Reader
 from contracts.base import Item, Money
 from contracts.catalog import AddProduct, Category, Prices, Product, Quote
 from workers.catalog.rules import ForSale
@@ -21,23 +20,11 @@ EXPIRED_QUOTES_ARE_KNOWN_FOR = timedelta(days=1)
 _SAID: list[Any] = [getattr(ProductRow, name) for name in Product.model_fields if name not in ("price", "available")]
 _SAID += [ProductRow.price_amount, ProductRow.price_currency]
 _SAID += [(col(StockRow.on_hand) - col(StockRow.reserved)).label("available")]
-_PRODUCTS = select(*_SAID).join(StockRow, col(StockRow.sku) == col(ProductRow.sku))
-_PRODUCT = _PRODUCTS.where(col(ProductRow.sku) == bindparam("wanted"))
-_PRODUCT_AS_JSON = """
-SELECT row_to_json(product) FROM (
-  SELECT sku, name, description, category,
-    json_build_object('amount', price_amount, 'currency', price_currency) AS price,
-    tax_class, weight_grams, attributes, images, on_hand - reserved AS available, archived,
-    to_char(updated_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS updated_at
-  FROM products JOIN stock USING (sku) WHERE sku = $1
-) AS product
-"""
-
-
-def _product(row: Row[Any]) -> Product:
-    columns = dict(row._mapping)
-    price = Money(amount=columns.pop("price_amount"), currency=columns.pop("price_currency"))
-    return Product(price=price, **columns)
+_PRODUCT = (
+    select(*_SAID)
+    .join(StockRow, col(StockRow.sku) == col(ProductRow.sku))
+    .where(col(ProductRow.sku) == bindparam("wanted"))
+)
 
 
 # --- products ---------------------------------------------------------------------------------------------------------
@@ -45,26 +32,12 @@ def _product(row: Row[Any]) -> Product:
 
 async def product(db: AsyncSession, sku: str) -> Product | None:
     """A product, archived or not."""
-    row = (await db.execute(_PRODUCT, {"wanted": sku})).one_or_none()
-    return _product(row) if row else None
-
-
-async def product_as_json(reader: Reader, sku: str) -> Json[Product] | None:
-    """The same, as `Product` is written; it is what is asked for most."""
-    return await reader.json(_PRODUCT_AS_JSON, sku)
-
-
-async def products_for_sale(
-    db: AsyncSession, *, after: str, limit: int, search: str | None, category: str | None
-) -> list[Product]:
-    """The products that are not archived, by sku. `search` is a tsquery (listing.py)."""
-    statement = _PRODUCTS.where(~col(ProductRow.archived), col(ProductRow.sku) > after)
-    if search is not None:
-        statement = statement.where(col(ProductRow.search).op("@@")(func.to_tsquery("simple", search)))
-    if category is not None:
-        statement = statement.where(col(ProductRow.category) == category)
-    rows = await db.execute(statement.order_by(col(ProductRow.sku)).limit(limit))
-    return [_product(row) for row in rows]
+    row = (await db.execute(_PRODUCT, {"wanted": sku})).mappings().one_or_none()
+    if row is None:
+        return None
+    columns = dict(row)
+    price = Money(amount=columns.pop("price_amount"), currency=columns.pop("price_currency"))
+    return Product(price=price, **columns)
 
 
 async def for_sale(db: AsyncSession, items: Iterable[Item]) -> dict[str, ForSale]:
@@ -72,6 +45,11 @@ async def for_sale(db: AsyncSession, items: Iterable[Item]) -> dict[str, ForSale
     row = ProductRow
     columns: list[Any] = [row.sku, row.name, row.price_amount, row.price_currency, row.tax_class]
     rows = await db.execute(select(*columns).where(col(row.sku).in_({item.sku for item in items}), ~col(row.archived)))
+    return by_sku(rows)
+
+
+def by_sku(rows: Iterable[Any]) -> dict[str, ForSale]:
+    """Rows of sku, name, amount, currency and tax class as what prices are made of."""
     return {
         sku: ForSale(name, Money(amount=amount, currency=currency), tax_class)
         for sku, name, amount, currency, tax_class in rows

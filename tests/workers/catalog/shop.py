@@ -1,10 +1,12 @@
 """A running catalog service, with the words that its tests use most."""
 
+import time
 from typing import Any, TypeVar
 from uuid import uuid4
 
+from broker.lane import Request
 from broker.transaction import Database
-from contracts.base import Caller, Money, Operation, Refusal
+from contracts.base import Caller, Money, Operation, Query, Refusal
 from contracts.catalog import AddProduct, Product
 from tests.support.harness import Harness
 
@@ -35,6 +37,13 @@ class Shop:
         reply = await self._harness.ask(operation, caller, within=20)
         assert not isinstance(reply, Refusal), reply
         return reply
+
+    async def says(self, question: Query[Any]) -> bytes:
+        """The reply as it is written."""
+        body = question.model_dump_json(exclude_unset=True).encode()
+        answer = await self._harness.requester.request(Request(question.topic, body, time.time() + 20))
+        assert not answer.refused, answer
+        return answer.body
 
     async def refused(self, operation: Operation[Any], *, caller: Caller = STAFF) -> Refusal:
         """The refusal; fails the test when it is a reply."""

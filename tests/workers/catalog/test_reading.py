@@ -11,10 +11,11 @@ from sqlalchemy import text
 
 from broker.outbox import Origin
 from broker.transaction import Transaction
-from contracts.base import MAX_AMOUNT
-from contracts.catalog import AddProduct, GetProduct, Product
+from contracts.base import MAX_AMOUNT, Page
+from contracts.catalog import AddProduct, GetProduct, ListProducts, Product
 from tests.workers.catalog.shop import Shop
-from workers.catalog import store
+from workers.catalog import reading, store
+from workers.catalog.listing import cursor
 from workers.catalog.rules import named_after
 
 pytestmark = pytest.mark.servers
@@ -78,20 +79,28 @@ async def test_the_database_writes_a_product_as_the_contract_does(shop: Shop) ->
             await store.add_product(tx.session, ask, moment)
 
     await shop.database.transact(Origin("test"), add)
-    for ask, _ in everything:
-        async with shop.session() as session:
-            product = await store.product(session, ask.sku)
+    async with shop.session() as session:
+        typed = [await store.product(session, ask.sku) for ask, _ in everything]
+    for product in typed:
         assert product is not None
-        written = await store.product_as_json(shop.database.reader, ask.sku)
+        written = await reading.product(shop.database.reader, product.sku)
         assert written is not None
         assert json.loads(written) == product.model_dump(mode="json")
 
 
 async def test_the_database_writes_the_fields_of_the_contract_in_their_order(shop: Shop) -> None:
     await shop.sells("TEA-1")
-    written = await store.product_as_json(shop.database.reader, "TEA-1")
+    written = await reading.product(shop.database.reader, "TEA-1")
     assert written is not None
     assert list(json.loads(written)) == list(Product.model_fields)
+
+
+async def test_a_page_of_products_is_written_as_the_contract_does(shop: Shop) -> None:
+    products = [await shop.sells(f"P{n}") for n in range(3)]
+    for limit, following in (2, cursor("products", "P1")), (3, None):
+        expected = Page[Product](items=tuple(products[:limit]), next=following)
+        assert json.loads(await shop.says(ListProducts(limit=limit))) == expected.model_dump(mode="json")
+    assert json.loads(await shop.says(ListProducts(q="none"))) == {"items": [], "next": None}
 
 
 async def test_a_product_is_read_while_others_hold_it(shop: Shop) -> None:
