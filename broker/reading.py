@@ -34,7 +34,7 @@ def read(operation: type[Operation[Any]], request: Request) -> Operation[Any] | 
         return invalid_request("The body must be a JSON object.", FieldError(pointer="", detail="must be an object"))
     except ValueError as error:
         return malformed_json(f"The body is not JSON: {error}"[:300])
-    if b"\\u0000" in request.body or any("\0" in text for text in request.params.values()):
+    if b"\\u0000" in request.body or (request.params and "\0" in "".join(request.params.values())):
         where = _nul(asked.model_dump())
         if where is not None:
             return _wrong_text("has a NUL character", where)
