@@ -1,16 +1,21 @@
-"""Fixtures: real servers once a run; a virtual host and a database of its own for every test that asks."""
+"""Fixtures: real servers once a run; a virtual host and a database for every test that asks, or for every module."""
 
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Protocol
 
 import pytest
+import pytest_asyncio
 
+from broker import topology
 from broker.service import Service
 from tests.support.harness import Harness, under_test
 from tests.support.servers import RealServers
 from tests.support.servers import servers as real_servers
+
+QUICK_TIERS = {"1s": 0.1, "10s": 0.15, "1m": 0.2, "10m": 0.25}
+"""Retry tiers that a test can wait for."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -58,6 +63,37 @@ def database(servers: RealServers) -> Iterator[str]:
 @pytest.fixture
 async def running(amqp: str, database: str) -> AsyncIterator[Start]:
     """Start a service: `bench = await running(service)`; it stops with the test."""
+    async with _starting(amqp, database) as start:
+        yield start
+
+
+@pytest.fixture(scope="module")
+def shared_amqp(servers: RealServers) -> Iterator[str]:
+    """A virtual host for the tests of one module; its retry tiers are quick."""
+    url = servers.new_vhost()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(topology, "TIERS", QUICK_TIERS)
+        yield url
+    servers.drop_vhost(url)
+
+
+@pytest.fixture(scope="module")
+def shared_database(servers: RealServers) -> Iterator[str]:
+    """A database for the tests of one module."""
+    url = servers.new_database()
+    yield url
+    servers.drop_database(url)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def sharing(shared_amqp: str, shared_database: str) -> AsyncIterator[Start]:
+    """Start a service for the tests of one module; whoever starts it sees to it that they don't meet."""
+    async with _starting(shared_amqp, shared_database) as start:
+        yield start
+
+
+@asynccontextmanager
+async def _starting(amqp: str, database: str) -> AsyncIterator[Start]:
     async with AsyncExitStack() as stack:
 
         async def start(service: Service, *, with_database: bool = True) -> Harness:

@@ -1,40 +1,20 @@
 """What tests of the broker room share: one diary a module, where each test has an account of its own."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
 
 from broker import topology
 from tests.broker.diary import Bench, Pages, diary
+from tests.conftest import QUICK_TIERS
 from tests.support.harness import under_test
-from tests.support.servers import RealServers
-
-QUICK_TIERS = {"1s": 0.1, "10s": 0.15, "1m": 0.2, "10m": 0.25}
 
 
 @pytest.fixture
 def quick_tiers(monkeypatch: pytest.MonkeyPatch) -> None:
     """Retry tiers that a test can wait for, of use to services that start after."""
     monkeypatch.setattr(topology, "TIERS", QUICK_TIERS)
-
-
-@pytest.fixture(scope="module")
-def shared_amqp(servers: RealServers) -> Iterator[str]:
-    """A virtual host for the tests of one module; its retry tiers are quick."""
-    url = servers.new_vhost()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(topology, "TIERS", QUICK_TIERS)
-        yield url
-    servers.drop_vhost(url)
-
-
-@pytest.fixture(scope="module")
-def shared_database(servers: RealServers) -> Iterator[str]:
-    """A database for the tests of one module."""
-    url = servers.new_database()
-    yield url
-    servers.drop_database(url)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

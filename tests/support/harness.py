@@ -1,6 +1,5 @@
 """A service under test, running on a real broker and a real database, and somebody who talks to it."""
 
-import asyncio
 import json
 import time
 from collections.abc import AsyncIterator
@@ -8,6 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 from aio_pika.abc import AbstractConnection, AbstractIncomingMessage
+from sqlalchemy import MetaData, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from broker import topology
@@ -19,6 +19,7 @@ from broker.outbox import Origin, envelope
 from broker.running import Running, running
 from broker.service import Service
 from contracts.base import Caller, Command, Event, Operation, Refusal, Said
+from tests.support.eventually import eventually
 
 Reply = TypeVar("Reply")
 Heard = TypeVar("Heard", bound=Event)
@@ -64,16 +65,22 @@ class Harness:
         await self._publish(topology.EVENTS, event, headers)
         return headers
 
-    async def heard(self, kind: type[Heard], *, within: float = 5) -> Heard:
-        """The next event of this kind that was not taken yet, by whoever published it."""
-        until = time.monotonic() + within
-        while time.monotonic() < until:
-            for message in self.seen:
-                if message.routing_key == kind.topic and message.headers["cloudEvents_id"] not in self._taken:
-                    self._taken.add(str(message.headers["cloudEvents_id"]))
-                    return kind.model_validate_json(message.body)
-            await asyncio.sleep(0.01)
-        raise AssertionError(f"no {kind.topic} within {within} s; heard {[seen.routing_key for seen in self.seen]}")
+    async def heard(self, kind: type[Heard], *about: object, within: float = 5) -> Heard:
+        """The next event of this kind that was not taken yet, by whoever published it; if aggregates are named, the
+        next about one of them."""
+        subjects = set(map(str, about))
+
+        async def look() -> AbstractIncomingMessage | None:
+            return next((seen for seen in self.seen if self._is_wanted(seen, kind.topic, subjects)), None)
+
+        try:
+            message = await eventually(look, within=within, every=0.01)
+        except AssertionError:
+            heard = [seen.routing_key for seen in self.seen]
+            raise AssertionError(f"no {kind.topic} within {within} s; heard {heard}") from None
+        assert message is not None
+        self._taken.add(str(message.headers["cloudEvents_id"]))
+        return kind.model_validate_json(message.body)
 
     @asynccontextmanager
     async def session(self) -> AsyncIterator[AsyncSession]:
@@ -82,6 +89,18 @@ class Harness:
         assert self.service.database is not None
         async with self.service.database.reading() as transaction:
             yield transaction.session
+
+    async def empty(self, tables: MetaData) -> None:
+        """Delete every row of these tables of the service."""
+        names = ", ".join(table.name for table in tables.sorted_tables)
+        async with self.session() as session:
+            await session.execute(text(f"TRUNCATE {names}"))
+            await session.commit()
+
+    def _is_wanted(self, message: AbstractIncomingMessage, topic: str, subjects: set[str]) -> bool:
+        headers = message.headers
+        is_new = message.routing_key == topic and headers["cloudEvents_id"] not in self._taken
+        return is_new and (not subjects or headers["cloudEvents_subject"] in subjects)
 
     async def _publish(self, exchange: str, message: Said, headers: dict[str, Any]) -> None:
         body = message.model_dump_json().encode()

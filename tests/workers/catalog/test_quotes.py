@@ -12,7 +12,7 @@ from contracts.catalog import ChangeProduct, GetQuote, MakeQuote, PriceItems, Pr
 from tests.workers.catalog.shop import Shop
 from workers.catalog.tables import QuoteRow
 
-pytestmark = pytest.mark.servers
+pytestmark = [pytest.mark.servers, pytest.mark.asyncio(loop_scope="module")]
 
 TWO = (Item(sku="A", quantity=2),)
 

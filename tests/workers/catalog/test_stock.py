@@ -1,13 +1,13 @@
 """Stock is set aside, given back and sold; nothing is sold twice."""
 
 import asyncio
-from collections.abc import Sequence
 from uuid import UUID, uuid4
 
 import pytest
 from sqlalchemy import select
 from sqlmodel import col
 
+from broker.ids import new_token
 from contracts.base import Caller
 from contracts.catalog import (
     CommitStock,
@@ -25,7 +25,19 @@ from tests.workers.catalog.shop import Shop
 from workers.catalog.stock import reserve as reserve_in_stock
 from workers.catalog.tables import MovementRow, ReservationRow, StockRow
 
-pytestmark = pytest.mark.servers
+pytestmark = [pytest.mark.servers, pytest.mark.asyncio(loop_scope="module")]
+
+
+@pytest.fixture
+def sku() -> str:
+    """Nobody else's."""
+    return f"A-{new_token()[:8]}"
+
+
+@pytest.fixture
+def another_sku() -> str:
+    """Nobody else's, and later in every order."""
+    return f"B-{new_token()[:8]}"
 
 
 def an_order(*items: tuple[str, int]) -> ReserveStock:
@@ -54,46 +66,48 @@ async def becomes(shop: Shop, order_id: UUID, wanted: str) -> None:
     await eventually(is_so, within=20)
 
 
-async def reserved_orders(shop: Shop, count: int) -> Sequence[UUID]:
-    return [(await shop.heard(StockReserved, within=20)).order_id for _ in range(count)]
+async def are_reserved(shop: Shop, *orders: ReserveStock) -> None:
+    for order in orders:
+        await shop.heard(StockReserved, order.order_id)
 
 
 # --- reserving --------------------------------------------------------------------------------------------------------
 
 
-async def test_what_is_reserved_is_not_available_any_more(shop: Shop) -> None:
-    await shop.sells("A", on_hand=10)
-    order = an_order(("A", 2), ("A", 1))
+async def test_what_is_reserved_is_not_available_any_more(shop: Shop, sku: str) -> None:
+    await shop.sells(sku, on_hand=10)
+    order = an_order((sku, 2), (sku, 1))
     await shop.send(order)
-    assert (await shop.heard(StockReserved, within=5)).order_id == order.order_id
-    assert await level(shop, "A") == (10, 3)
-    assert (await shop.ask(GetProduct(sku="A"))).available == 7
+    await shop.heard(StockReserved, order.order_id)
+    assert await level(shop, sku) == (10, 3)
+    assert (await shop.ask(GetProduct(sku=sku))).available == 7
 
 
-async def test_an_order_gets_all_of_its_items_or_none(shop: Shop) -> None:
-    await shop.sells("A", on_hand=10)
-    await shop.sells("B", on_hand=1)
-    order = an_order(("A", 5), ("B", 2), ("none-such", 1))
+async def test_an_order_gets_all_of_its_items_or_none(shop: Shop, sku: str, another_sku: str) -> None:
+    await shop.sells(sku, on_hand=10)
+    await shop.sells(another_sku, on_hand=1)
+    order = an_order((sku, 5), (another_sku, 2), ("none-such", 1))
     await shop.send(order)
-    refused = await shop.heard(StockRefused, within=5)
-    assert (refused.order_id, set(refused.skus)) == (order.order_id, {"B", "none-such"})
-    assert (await level(shop, "A"), await level(shop, "B")) == ((10, 0), (1, 0))
+    refused = await shop.heard(StockRefused, order.order_id)
+    assert set(refused.skus) == {another_sku, "none-such"}
+    assert (await level(shop, sku), await level(shop, another_sku)) == ((10, 0), (1, 0))
 
 
-async def test_fifty_orders_for_twenty_pieces_get_exactly_twenty(shop: Shop) -> None:
-    await shop.sells("A", on_hand=20)
-    orders = [an_order(("A", 1)) for _ in range(50)]
+async def test_fifty_orders_for_twenty_pieces_get_exactly_twenty(shop: Shop, sku: str) -> None:
+    await shop.sells(sku, on_hand=20)
+    orders = [an_order((sku, 1)) for _ in range(50)]
+    ids = {order.order_id for order in orders}
     await asyncio.gather(*(shop.send(order) for order in orders))
-    reserved = await reserved_orders(shop, 20)
-    refused = [(await shop.heard(StockRefused, within=20)).order_id for _ in range(30)]
-    assert {*reserved, *refused} == {order.order_id for order in orders}
-    assert await level(shop, "A") == (20, 20)
+    reserved = [(await shop.heard(StockReserved, *ids, within=20)).order_id for _ in range(20)]
+    refused = [(await shop.heard(StockRefused, *ids, within=20)).order_id for _ in range(30)]
+    assert {*reserved, *refused} == ids
+    assert await level(shop, sku) == (20, 20)
 
 
-async def test_at_once_nobody_fails_and_nobody_deadlocks(shop: Shop) -> None:
+async def test_at_once_nobody_fails_and_nobody_deadlocks(shop: Shop, sku: str, another_sku: str) -> None:
     """Without the service around it, which would try again what failed."""
-    await shop.sells("A", on_hand=30)
-    await shop.sells("B", on_hand=20)
+    await shop.sells(sku, on_hand=30)
+    await shop.sells(another_sku, on_hand=20)
 
     async def reserve(items: dict[str, int]) -> tuple[str, ...]:
         async with shop.session() as session:
@@ -101,127 +115,128 @@ async def test_at_once_nobody_fails_and_nobody_deadlocks(shop: Shop) -> None:
             await session.commit()
             return short
 
-    ways = ({"A": 1, "B": 1}, {"B": 1, "A": 1})
+    ways = ({sku: 1, another_sku: 1}, {another_sku: 1, sku: 1})
     outcomes = await asyncio.gather(*(reserve(ways[n % 2]) for n in range(50)))
-    assert sorted(outcomes) == [()] * 20 + [("B",)] * 30
-    assert (await level(shop, "A"), await level(shop, "B")) == ((30, 20), (20, 20))
+    assert sorted(outcomes) == [()] * 20 + [(another_sku,)] * 30
+    assert (await level(shop, sku), await level(shop, another_sku)) == ((30, 20), (20, 20))
 
 
-async def test_asked_again_for_the_same_order_it_reserves_once_and_says_nothing_twice(shop: Shop) -> None:
-    await shop.sells("A", on_hand=10)
-    first, other = an_order(("A", 2)), an_order(("A", 1))
+async def test_asked_again_for_the_same_order_it_reserves_once_and_says_nothing_twice(shop: Shop, sku: str) -> None:
+    await shop.sells(sku, on_hand=10)
+    first, other = an_order((sku, 2)), an_order((sku, 1))
     await shop.send(first)
-    assert (await shop.heard(StockReserved, within=5)).order_id == first.order_id
+    await shop.heard(StockReserved, first.order_id)
     await shop.send(first)
-    await shop.send(first.model_copy(update={"items": (StockItem(sku="A", quantity=7),)}))
+    await shop.send(first.model_copy(update={"items": (StockItem(sku=sku, quantity=7),)}))
     await shop.send(other)
-    assert (await shop.heard(StockReserved, within=5)).order_id == other.order_id
-    assert await level(shop, "A") == (10, 3)
+    assert (await shop.heard(StockReserved, first.order_id, other.order_id)).order_id == other.order_id
+    assert await level(shop, sku) == (10, 3)
 
 
-async def test_a_refused_order_stays_refused(shop: Shop) -> None:
-    await shop.sells("A", on_hand=1)
-    order, other = an_order(("A", 2)), an_order(("A", 2))
+async def test_a_refused_order_stays_refused(shop: Shop, sku: str) -> None:
+    await shop.sells(sku, on_hand=1)
+    order, other = an_order((sku, 2)), an_order((sku, 2))
     await shop.send(order)
-    await shop.heard(StockRefused, within=5)
-    await shop.ask(MoveStock(sku="A", delta=9, reason="goods in"))
+    await shop.heard(StockRefused, order.order_id)
+    await shop.ask(MoveStock(sku=sku, delta=9, reason="goods in"))
     await shop.send(order)
     await shop.send(other)
-    assert (await shop.heard(StockReserved, within=5)).order_id == other.order_id
-    assert (await level(shop, "A"), await state(shop, order.order_id)) == ((10, 2), "refused")
+    assert (await shop.heard(StockReserved, order.order_id, other.order_id)).order_id == other.order_id
+    assert (await level(shop, sku), await state(shop, order.order_id)) == ((10, 2), "refused")
 
 
 # --- giving back and selling ------------------------------------------------------------------------------------------
 
 
-async def test_what_is_released_is_available_again_once(shop: Shop) -> None:
-    await shop.sells("A", on_hand=10)
-    order, other = an_order(("A", 4)), an_order(("A", 1))
+async def test_what_is_released_is_available_again_once(shop: Shop, sku: str) -> None:
+    await shop.sells(sku, on_hand=10)
+    order, other = an_order((sku, 4)), an_order((sku, 1))
     await shop.send(order)
     await shop.send(other)
-    await reserved_orders(shop, 2)
+    await are_reserved(shop, order, other)
     for _ in range(3):
         await shop.send(ReleaseStock(order_id=order.order_id))
     await becomes(shop, order.order_id, "released")
     await shop.send(CommitStock(order_id=order.order_id))
     await shop.send(CommitStock(order_id=other.order_id))
     await becomes(shop, other.order_id, "committed")
-    assert (await level(shop, "A"), await state(shop, order.order_id)) == ((9, 0), "released")
+    assert (await level(shop, sku), await state(shop, order.order_id)) == ((9, 0), "released")
 
 
-async def test_what_is_committed_leaves_the_stock_once(shop: Shop) -> None:
-    await shop.sells("A", on_hand=10)
-    await shop.sells("B", on_hand=10)
-    order, other = an_order(("A", 4), ("B", 1)), an_order(("A", 1))
+async def test_what_is_committed_leaves_the_stock_once(shop: Shop, sku: str, another_sku: str) -> None:
+    await shop.sells(sku, on_hand=10)
+    await shop.sells(another_sku, on_hand=10)
+    order, other = an_order((sku, 4), (another_sku, 1)), an_order((sku, 1))
     await shop.send(order)
     await shop.send(other)
-    await reserved_orders(shop, 2)
+    await are_reserved(shop, order, other)
     for _ in range(3):
         await shop.send(CommitStock(order_id=order.order_id))
     await becomes(shop, order.order_id, "committed")
     await shop.send(ReleaseStock(order_id=order.order_id))
     await shop.send(ReleaseStock(order_id=other.order_id))
     await becomes(shop, other.order_id, "released")
-    assert (await level(shop, "A"), await level(shop, "B")) == ((6, 0), (9, 0))
+    assert (await level(shop, sku), await level(shop, another_sku)) == ((6, 0), (9, 0))
 
 
-async def test_a_release_that_comes_first_beats_its_reservation(shop: Shop) -> None:
-    await shop.sells("A", on_hand=5)
-    late, other = an_order(("A", 5)), an_order(("A", 5))
+async def test_a_release_that_comes_first_beats_its_reservation(shop: Shop, sku: str) -> None:
+    await shop.sells(sku, on_hand=5)
+    late, other = an_order((sku, 5)), an_order((sku, 5))
     await shop.send(ReleaseStock(order_id=late.order_id))
     await becomes(shop, late.order_id, "released")
     await shop.send(late)
     await shop.send(other)
-    assert (await shop.heard(StockReserved, within=5)).order_id == other.order_id
-    assert (await level(shop, "A"), await state(shop, late.order_id)) == ((5, 5), "released")
+    assert (await shop.heard(StockReserved, late.order_id, other.order_id)).order_id == other.order_id
+    assert (await level(shop, sku), await state(shop, late.order_id)) == ((5, 5), "released")
 
 
-async def test_a_commit_that_overtakes_its_reservation_is_done_in_the_end(shop: Shop) -> None:
-    await shop.sells("A", on_hand=5)
-    order = an_order(("A", 2))
+async def test_a_commit_that_overtakes_its_reservation_is_done_in_the_end(shop: Shop, sku: str) -> None:
+    await shop.sells(sku, on_hand=5)
+    order = an_order((sku, 2))
     await shop.send(CommitStock(order_id=order.order_id))
     await shop.send(order)
     await becomes(shop, order.order_id, "committed")
-    assert await level(shop, "A") == (3, 0)
+    assert await level(shop, sku) == (3, 0)
 
 
-async def test_reserving_and_releasing_at_once_leaves_nothing_reserved(shop: Shop) -> None:
-    await shop.sells("A", on_hand=100)
-    orders = [an_order(("A", 1)) for _ in range(20)]
+async def test_reserving_and_releasing_at_once_leaves_nothing_reserved(shop: Shop, sku: str) -> None:
+    await shop.sells(sku, on_hand=100)
+    orders = [an_order((sku, 1)) for _ in range(20)]
     await asyncio.gather(*(shop.send(m) for order in orders for m in (order, ReleaseStock(order_id=order.order_id))))
     for order in orders:
         await becomes(shop, order.order_id, "released")
-    assert await level(shop, "A") == (100, 0)
+    assert await level(shop, sku) == (100, 0)
 
 
 # --- moving -----------------------------------------------------------------------------------------------------------
 
 
-async def test_a_movement_changes_the_level_and_is_remembered(shop: Shop) -> None:
-    await shop.sells("A", on_hand=1)
+async def test_a_movement_changes_the_level_and_is_remembered(shop: Shop, sku: str) -> None:
+    await shop.sells(sku, on_hand=1)
     clerk = Caller(id=uuid4(), roles=frozenset({"staff"}))
-    moved = await shop.ask(MoveStock(sku="A", delta=4, reason="goods in", reference="PO-7"), caller=clerk)
+    moved = await shop.ask(MoveStock(sku=sku, delta=4, reason="goods in", reference="PO-7"), caller=clerk)
     assert (moved.on_hand, moved.reserved, moved.available) == (5, 0, 5)
-    assert await shop.heard(StockMoved, within=5) == StockMoved(sku="A", delta=4, on_hand=5)
+    assert await shop.heard(StockMoved, sku) == StockMoved(sku=sku, delta=4, on_hand=5)
     async with shop.session() as session:
         row = (await session.scalars(select(MovementRow))).one()
     assert (row.delta, row.on_hand, row.reason, row.reference, row.moved_by) == (4, 5, "goods in", "PO-7", clerk.id)
 
 
-async def test_a_movement_never_takes_what_is_reserved(shop: Shop) -> None:
-    await shop.sells("A", on_hand=5)
-    await shop.send(an_order(("A", 3)))
-    await shop.heard(StockReserved, within=5)
-    refusal = await shop.refused(MoveStock(sku="A", delta=-3, reason="theft"))
+async def test_a_movement_never_takes_what_is_reserved(shop: Shop, sku: str) -> None:
+    await shop.sells(sku, on_hand=5)
+    order = an_order((sku, 3))
+    await shop.send(order)
+    await shop.heard(StockReserved, order.order_id)
+    refusal = await shop.refused(MoveStock(sku=sku, delta=-3, reason="theft"))
     assert (refusal.slug, refusal.status) == ("stock-is-reserved", 409)
-    assert (await shop.ask(MoveStock(sku="A", delta=-2, reason="theft"))).available == 0
+    assert (await shop.ask(MoveStock(sku=sku, delta=-2, reason="theft"))).available == 0
 
 
 async def test_there_is_nothing_to_move_of_an_unknown_product(shop: Shop) -> None:
     assert (await shop.refused(MoveStock(sku="NONE", delta=1, reason="goods in"))).slug == "no-such-product"
 
 
-async def test_movements_at_once_all_count(shop: Shop) -> None:
-    await shop.sells("A", on_hand=0)
-    await asyncio.gather(*(shop.ask(MoveStock(sku="A", delta=1, reason="goods in")) for _ in range(10)))
-    assert await level(shop, "A") == (10, 0)
+async def test_movements_at_once_all_count(shop: Shop, sku: str) -> None:
+    await shop.sells(sku, on_hand=0)
+    await asyncio.gather(*(shop.ask(MoveStock(sku=sku, delta=1, reason="goods in")) for _ in range(10)))
+    assert await level(shop, sku) == (10, 0)

@@ -11,7 +11,7 @@ from sqlalchemy.exc import IntegrityError
 from tests.workers.catalog.shop import Shop
 from workers.catalog.tables import CatalogTable, StockRow
 
-pytestmark = pytest.mark.servers
+pytestmark = [pytest.mark.servers, pytest.mark.asyncio(loop_scope="module")]
 
 
 def difference(connection: Connection) -> Any:

@@ -4,6 +4,7 @@ from base64 import urlsafe_b64decode
 from collections.abc import AsyncIterator
 
 import pytest
+import pytest_asyncio
 from argon2 import PasswordHasher
 from joserfc.jwk import ECKey
 from sqlalchemy import select
@@ -17,12 +18,12 @@ from workers.users.passwords import Passwords
 from workers.users.tables import UserRow
 from workers.users.tokens import Signer
 
-pytestmark = pytest.mark.servers
+pytestmark = [pytest.mark.servers, pytest.mark.asyncio(loop_scope="module")]
 
 BOSS = FirstStaff(Credentials(email="Boss@example.org", password="correct horse"))
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module")
 async def passwords() -> AsyncIterator[Passwords]:
     made = Passwords(hasher=PasswordHasher(time_cost=1, memory_cost=64, parallelism=1))
     yield made
@@ -50,6 +51,7 @@ async def test_the_first_staff_user_is_there_after_the_start(users: Harness, pas
     assert await passwords.verify("correct horse", boss.password_hash)
 
 
+@pytest.mark.asyncio(loop_scope="function")
 async def test_the_first_staff_user_can_log_in_as_soon_as_the_service_answers(running: Start) -> None:
     service.provide(Signer(ECKey.generate_key("P-256").as_pem(private=True)))
     service.provide(BOSS)

@@ -30,7 +30,7 @@ from workers.users.rules import GRACE, REFRESH_LIFETIME
 from workers.users.tables import RefreshTokenRow, SessionRow, UserRow
 from workers.users.tokens import fingerprint
 
-pytestmark = pytest.mark.servers
+pytestmark = [pytest.mark.servers, pytest.mark.asyncio(loop_scope="module")]
 
 ADA = RegisterUser(email="Ada@Example.org", password="correct horse", name="Ada")
 HOME = Address(name="Ada", line1="1 Hedge Row", postal_code="N1", city="London", country="GB")
@@ -95,7 +95,7 @@ async def test_who_registers_is_a_customer(users: Harness) -> None:
 
 async def test_a_registration_is_told_without_personal_data(users: Harness) -> None:
     user = await register(users)
-    event = await users.heard(UserCreated, within=5)
+    event = await users.heard(UserCreated, user.id)
     assert event == UserCreated(user_id=user.id, created_at=user.created_at)
 
 

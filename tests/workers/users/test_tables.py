@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from tests.support.harness import Harness
 from workers.users.tables import UsersTable
 
-pytestmark = pytest.mark.servers
+pytestmark = [pytest.mark.servers, pytest.mark.asyncio(loop_scope="module")]
 
 
 def difference(connection: Connection) -> Any:
