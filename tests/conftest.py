@@ -1,8 +1,9 @@
 """Fixtures: real servers once a run; a virtual host and a database for every test that asks, or for every module."""
 
+import signal
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from pathlib import Path
+from dataclasses import replace
 from typing import Protocol
 
 import pytest
@@ -11,6 +12,7 @@ import pytest_asyncio
 from broker import topology
 from broker.service import Service
 from tests.support.harness import Harness, under_test
+from tests.support.rabbitmq import OwnRabbitMq, own_rabbitmq
 from tests.support.servers import RealServers
 from tests.support.servers import servers as real_servers
 
@@ -18,17 +20,21 @@ QUICK_TIERS = {"1s": 0.1, "10s": 0.15, "1m": 0.2, "10m": 0.25}
 """Retry tiers that a test can wait for."""
 
 
+def pytest_configure() -> None:
+    """What a shell starts in the background ignores SIGINT, and so would the processes that tests interrupt."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run in parallel by file (`-n 2 --dist loadgroup`); what shares the platform stays together and, since it takes
-    longest, begins first."""
-    groups = {item: _group(item.path.relative_to(Path(__file__).parent)) for item in items}
-    items.sort(key=lambda item: groups[item] != "system")
-    for item, group in groups.items():
-        item.add_marker(pytest.mark.xdist_group(group))
+    """Run in parallel by file (`-n 2 --dist loadgroup`). What shares a platform or a broker that may be hurt stays
+    together and begins first, since it takes longest; what needs no servers runs while these start."""
+    items.sort(key=lambda item: (not _is_long(item), item.get_closest_marker("servers") is not None))
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group("long" if _is_long(item) else str(item.path)))
 
 
-def _group(file: Path) -> str:
-    return "system" if file.parts[0] == "system" else str(file)
+def _is_long(item: pytest.Item) -> bool:
+    return not {"platform", "own_broker"}.isdisjoint(getattr(item, "fixturenames", ()))
 
 
 class Start(Protocol):
@@ -42,6 +48,19 @@ def servers() -> Iterator[RealServers]:
     """A real RabbitMQ and a real PostgreSQL."""
     with real_servers() as found:
         yield found
+
+
+@pytest.fixture(scope="session")
+def own_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnRabbitMq]:
+    """A RabbitMQ that tests may send away."""
+    with own_rabbitmq(tmp_path_factory.mktemp("rabbitmq")) as node:
+        yield node
+
+
+@pytest.fixture(scope="session")
+def servers_of_its_own(servers: RealServers, own_broker: OwnRabbitMq) -> RealServers:
+    """That RabbitMQ, and the PostgreSQL of all."""
+    return replace(servers, amqp=own_broker.amqp, rabbitmq_management=own_broker.management)
 
 
 @pytest.fixture

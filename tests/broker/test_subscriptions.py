@@ -1,7 +1,6 @@
 """How events and commands arrive: acknowledged after the commit, whatever becomes of process, channel and broker."""
 
 import asyncio
-import json
 import os
 import signal
 import subprocess
@@ -17,20 +16,15 @@ from sqlalchemy import text
 
 import broker.running
 import broker.subscriptions
-from broker import topology
-from broker.connection import declare
 from broker.injection import Attempt
-from broker.outbox import Origin
 from broker.service import Service
 from broker.subscriptions import DELIVERIES_BEFORE_GIVING_UP, DELIVERIES_BEFORE_RENEWAL, Subscriptions
 from broker.telemetry import REDELIVERIES
-from broker.transaction import Transaction
-from tests.broker.diary import OPENED, WRITE, Bench, Gate, Opened, Write, Written, count, diary, take, waiting
+from tests.broker.diary import OPENED, WRITE, Bench, Gate, Opened, Write, count, diary, take, waiting
 from tests.broker.diary_process import DEADLY, DEADLY_ONCE, SLOW
 from tests.conftest import Start
 from tests.support.eventually import eventually
 from tests.support.harness import harness, under_test
-from tests.support.rabbitmq import own_rabbitmq
 
 pytestmark = pytest.mark.servers
 
@@ -277,47 +271,6 @@ async def test_a_process_that_is_asked_to_end_finishes_what_it_has_begun(
         await bench.send(page.write(1))
         await page.has_written(1)
     assert count(REDELIVERIES, WRITE) == before
-
-
-# --- the broker ------------------------------------------------------------------------------------------------------
-
-
-async def test_after_a_restart_of_the_broker_everything_goes_on_and_nothing_is_lost(
-    tmp_path: Path, database: str
-) -> None:
-    with own_rabbitmq(tmp_path) as node:
-        gate = Gate()
-
-        async def wait(said: Any, _: Attempt) -> None:
-            if said.number == 1:
-                await gate.wait(1)
-
-        async with under_test(diary({"a": wait}), amqp=node.amqp, database=database) as it:
-            bench = Bench(it)
-            assert it.link.connection is not None
-            async with it.link.connection.channel() as channel:
-                await declare(channel, topology.work("listener", Written.topic, exchange=topology.EVENTS))
-            heard = topology.work_queue("listener", Written.topic)
-            await it.send(bench.write(1))  # under way while the broker goes
-            await gate.has_seen(1)
-            await it.send(bench.write(2))
-            await asyncio.to_thread(node.stop)
-            assert it.service is not None
-            assert it.service.database is not None
-            gate.open()
-
-            async def say(tx: Transaction) -> None:
-                tx.emit(Written(account="said while the broker was away", number=3))
-
-            await it.service.database.transact(Origin("test"), say)
-            await asyncio.to_thread(node.start)
-            await it.link.wait_up(within=30)
-            await it.send(bench.write(4))
-            await bench.has_written_all({(1, 1), (2, 1), (4, 1)}, within=30)
-
-            said: set[int] = set()
-            while not said >= {1, 2, 3, 4}:
-                said.add(json.loads((await take(it, heard, within=20)).body)["number"])
 
 
 async def _written(bench: Bench, account: str, *numbers: int) -> None:

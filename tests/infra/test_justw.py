@@ -1,7 +1,12 @@
-"""The wrapper `justw` in a copy of the project whose only dependency is a stub of just."""
+"""The wrapper `justw` in a copy of the project whose only dependency is a stub of just.
+
+Making a virtual environment takes seconds, most of them for pip: after the first time, another one's pip is lent.
+"""
 
 import shutil
 import subprocess
+import sys
+import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,6 +31,11 @@ def build_editable(wheel_directory, config_settings=None, metadata_directory=Non
 
 build_wheel = build_editable
 """
+# A Python whose virtual environments have no pip of their own but find another's.
+_LENT = """#!/bin/sh
+[ "$1 $2" = "-m venv" ] || exec "{python}" "$@"
+"{python}" "$@" --without-pip && echo "{lender}" >"$(echo "$4"/lib/python*/site-packages)/lent.pth"
+"""
 _PROJECT = """
 [build-system]
 requires = []
@@ -47,6 +57,17 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     (folder / "stub_backend.py").write_text(_BACKEND)
     yield folder
     shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="module")
+def quick(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The setting that makes virtual environments quick to make."""
+    folder = tmp_path_factory.mktemp("python")
+    (folder / "pip").symlink_to(Path(sysconfig.get_path("purelib")) / "pip")
+    python = folder / "python"
+    python.write_text(_LENT.format(python=sys.executable, lender=folder))
+    python.chmod(0o755)
+    return {"HEDGEROW_PYTHON": str(python)}
 
 
 def start(copy: Path, *arguments: str, **environment: str) -> "subprocess.Popen[str]":
@@ -82,19 +103,19 @@ def test_a_changed_lock_is_installed_once(copy: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", ["rm .venv/bin/python*", "touch .venv/.unfinished; rm .venv/.installed"])
-def test_a_damaged_environment_is_repaired(copy: Path, damage: str) -> None:
-    run(copy)
+def test_a_damaged_environment_is_repaired(copy: Path, quick: dict[str, str], damage: str) -> None:
+    run(copy, **quick)
     subprocess.run(f"{damage}; rm -f .venv/bin/just", shell=True, cwd=copy, check=True)
-    code, said, complained = run(copy, "up")
+    code, said, complained = run(copy, "up", **quick)
     assert (code, said) == (0, expected(copy, "up"))
     assert "making the virtual environment" in complained
 
 
-def test_a_moved_project_makes_its_environment_anew(copy: Path, tmp_path: Path) -> None:
-    run(copy)
+def test_a_moved_project_makes_its_environment_anew(copy: Path, quick: dict[str, str], tmp_path: Path) -> None:
+    run(copy, **quick)
     moved = tmp_path / "moved"
     shutil.copytree(copy, moved, symlinks=True)
-    code, said, complained = run(moved, "up")
+    code, said, complained = run(moved, "up", **quick)
     assert (code, said) == (0, expected(moved, "up"))
     assert "making the virtual environment" in complained
 

@@ -1,14 +1,10 @@
 """What a service's accounts may do, and what not."""
 
-import contextlib
-from collections.abc import Iterator
-
 import aio_pika
 import asyncpg
 import pytest
 from aiormq.exceptions import ChannelAccessRefused, ProbableAuthenticationError
 
-from infra.launcher.failure import Failure
 from infra.launcher.provision import Credentials, Servers, provision_platform, provision_service
 from infra.launcher.state import State
 from tests.support.servers import RealServers
@@ -16,18 +12,20 @@ from tests.support.servers import RealServers
 pytestmark = pytest.mark.servers
 
 
-@pytest.fixture
-def place(servers: RealServers) -> Iterator[Servers]:
-    found = Servers(servers.new_vhost(), servers.rabbitmq_management, servers.new_database())
-    yield found
-    with contextlib.suppress(Failure):
-        servers.drop_vhost(found.amqp)
-        servers.drop_database(found.database)
+@pytest.fixture(scope="module")
+def place(servers: RealServers, shared_amqp: str, shared_database: str) -> Servers:
+    found = Servers(shared_amqp, servers.rabbitmq_management, shared_database)
+    provision_platform(found)
+    return found
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
+def state(tmp_path_factory: pytest.TempPathFactory) -> State:
+    return State(tmp_path_factory.mktemp("state"))
+
+
+@pytest.fixture(scope="module")
 def orders(state: State, place: Servers) -> Credentials:
-    provision_platform(place)
     return provision_service(state, place, "orders")
 
 
@@ -114,7 +112,8 @@ async def test_a_service_works_in_its_own_schema_and_sees_no_other(
     await connection.close()
 
 
-async def test_accounts_made_for_a_test_go_with_it(servers: RealServers, state: State, place: Servers) -> None:
+async def test_accounts_made_for_a_test_go_with_it(servers: RealServers, state: State) -> None:
+    place = Servers(servers.new_vhost(), servers.rabbitmq_management, servers.new_database())
     accounts = provision_service(state, place, "payments")
     servers.drop_vhost(place.amqp)
     servers.drop_database(place.database)

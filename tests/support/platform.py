@@ -20,6 +20,7 @@ from urllib.parse import quote, unquote, urlsplit
 import httpx
 
 from infra.launcher.leftovers import end_leftovers
+from infra.launcher.lock import running_launcher
 from infra.launcher.program import Program
 from infra.launcher.provision import Servers, vhost_of
 from infra.launcher.services import Addresses, edge, worker
@@ -113,15 +114,16 @@ class Platform:
 
 @contextmanager
 def running_platform(folder: Path, servers: Servers, *arguments: str) -> Iterator[Platform]:
-    """A platform that is ready, started by `up` with these arguments; nothing of it is left after the block."""
+    """A platform that is ready, started by `up` with these arguments; it is killed after the block."""
     platform = Platform(folder, servers)
     try:
         up = platform.launcher("up", "--detach", *arguments)
         assert up.returncode == 0, f"the platform did not start: {up.stdout}{up.stderr}"
         yield platform
     finally:
-        platform.launcher("down")
-        end_leftovers(platform.state.folder)
+        if launcher := running_launcher(platform.state):
+            os.kill(launcher, signal.SIGKILL)
+        end_leftovers(platform.state.folder, within=0)
 
 
 def end(process: Process, how: signal.Signals = signal.SIGTERM, *, within: float = 20) -> int:

@@ -1,9 +1,8 @@
-"""A RabbitMQ node of a test's own, to be stopped, killed and started at will; nobody else uses it."""
+"""A RabbitMQ node that tests may hurt; whoever does has it for itself meanwhile."""
 
-import signal
-import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 from infra.launcher.failure import Failure
@@ -16,42 +15,21 @@ from tests.support.servers import skip_or_fail
 
 
 class OwnRabbitMq:
-    """One private node; its ports, logins and durable contents stay the same however often it is started."""
+    """One private node that runs."""
 
     def __init__(self, node: PrivateNode) -> None:
         self._node = node
         self.amqp = node.amqp
-        self.rabbitmq_management = node.management
-        self._server: subprocess.Popen[bytes] | None = None
+        self.management = node.management
 
-    def start(self) -> None:
-        """Start the node and return when it and its management API answer."""
-        self._server = self._node.server.start()
-        with Management(self.rabbitmq_management) as management:
-            management.wait(within=60)
-
-    def stop(self) -> None:
-        """End the node in an orderly way."""
-        self._end(signal.SIGTERM)
-
-    def kill(self) -> None:
-        """End the node as a lost machine would."""
-        self._end(signal.SIGKILL)
-
-    def restart(self) -> None:
-        """Stop and start the node: every connection is lost, what is durable is kept."""
-        self.stop()
-        self.start()
-
-    def rabbitmqctl(self, *arguments: str) -> str:
-        """Run the node's own rabbitmqctl (`stop_app`, `start_app`, `close_all_connections why`, ...)."""
-        return self._node.rabbitmqctl(*arguments)
-
-    def _end(self, how: signal.Signals) -> None:
-        if self._server is not None:
-            self._server.send_signal(how)
-            self._server.wait(30)
-            self._server = None
+    @asynccontextmanager
+    async def away(self) -> AsyncIterator[None]:
+        """While the block lasts the node runs, but there is no broker on it: what is durable is kept, nothing else."""
+        await asyncio.to_thread(self._node.rabbitmqctl, "stop_app")
+        try:
+            yield
+        finally:
+            await asyncio.to_thread(self._node.rabbitmqctl, "start_app")
 
 
 @contextmanager
@@ -62,13 +40,13 @@ def own_rabbitmq(folder: Path) -> Iterator[OwnRabbitMq]:
         node = private_broker(state)
     except Failure as failure:
         skip_or_fail(failure)
-    name_service = node.name_service.start()
-    mine = OwnRabbitMq(node)
+    processes = [program.start() for program in node.programs]
     try:
-        mine.start()
-        yield mine
+        with Management(node.management) as management:
+            management.wait(within=60)
+        yield OwnRabbitMq(node)
     finally:
-        mine.kill()
-        name_service.kill()
-        name_service.wait()
+        for process in processes:
+            process.kill()
+            process.wait()
         end_leftovers(state.folder)

@@ -2,49 +2,34 @@
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
 
 from broker.lane import DEFAULT_SECONDS
-from infra.launcher.provision import Servers
 from tests.support.customer import Customer, customer_of, staff_of
 from tests.support.eventually import eventually
-from tests.support.platform import Platform, running_platform
-from tests.support.rabbitmq import OwnRabbitMq, own_rabbitmq
+from tests.support.platform import Platform
+from tests.support.rabbitmq import OwnRabbitMq
 from tests.support.servers import RealServers
+from tests.system.conftest import on_shared_servers
 
 
 @pytest.fixture
-def rabbitmq(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnRabbitMq]:
-    """A broker that nobody else uses."""
-    with own_rabbitmq(tmp_path_factory.mktemp("rabbitmq")) as node:
-        yield node
-
-
-@pytest.fixture
-def platform(
-    rabbitmq: OwnRabbitMq, servers: RealServers, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Platform]:
-    """A platform on that broker."""
-    database = servers.new_database()
-    own = Servers(rabbitmq.amqp, rabbitmq.rabbitmq_management, database)
-    try:
-        with running_platform(tmp_path_factory.mktemp("platform"), own) as it:
-            yield it
-    finally:
-        servers.drop_database(database)
+def platform(servers_of_its_own: RealServers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
+    """A platform whose broker nobody else uses."""
+    with on_shared_servers(servers_of_its_own, tmp_path_factory.mktemp("away")) as it:
+        yield it
 
 
 async def test_without_its_broker_it_says_so_in_time_and_recovers_by_itself(
-    platform: Platform, rabbitmq: OwnRabbitMq
+    platform: Platform, own_broker: OwnRabbitMq
 ) -> None:
     async with staff_of(platform) as staff, customer_of(platform) as customer:
         sku, edge = await staff.add_product(on_hand=100), platform.pids["edge"]
         accepted = [await customer.order(sku, 1, "pm_sandbox_slow") for _ in range(3)]
         accepted += [await customer.order(sku) for _ in range(10)]
-        with away(rabbitmq):
+        async with own_broker.away():
             await eventually(lambda: is_away(customer, "/readyz"), within=5)
             refused = [await said_no(customer, "GET", "/products"), await said_no(customer, "POST", "/orders", sku)]
             assert {(status, slug) for status, slug, _ in refused} == {(503, "broker-away")}
@@ -58,16 +43,6 @@ async def test_without_its_broker_it_says_so_in_time_and_recovers_by_itself(
         assert sorted(captured) == sorted(order["id"] for order in [*settled, again])
         await eventually(lambda: has_available(staff, sku, 100 - len(captured)), within=10)
     assert platform.pids["edge"] == edge
-
-
-@contextmanager
-def away(rabbitmq: OwnRabbitMq) -> Iterator[None]:
-    """While the block lasts the node runs, but there is no broker on it."""
-    rabbitmq.rabbitmqctl("stop_app")
-    try:
-        yield
-    finally:
-        rabbitmq.rabbitmqctl("start_app")
 
 
 async def is_away(customer: Customer, path: str) -> bool:
