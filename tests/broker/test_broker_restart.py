@@ -54,7 +54,7 @@ async def test_after_a_restart_of_the_broker_everything_goes_on_and_nothing_is_l
                 tx.emit(Written(account="said while the broker was away", number=3))
 
             await it.service.database.transact(Origin("test"), say)
-        await it.link.wait_up(within=30)
+        await it.wait_up(within=30)
         await it.send(bench.write(4))
         await bench.has_written_all({(1, 1), (2, 1), (4, 1)}, within=30)
 

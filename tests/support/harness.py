@@ -40,6 +40,11 @@ class Harness:
         self.service: Running | None = None
         self.link.on_connect(self._listen)
 
+    async def wait_up(self, *, within: float) -> None:
+        """Wait until it is connected."""
+        for link in (self.carrier.publishing, self.link):
+            await link.wait_up(within=within)
+
     async def ask(self, operation: Operation[Reply], caller: Caller = NOBODY, **more: Any) -> Reply | Refusal:
         """Ask as a caller; `within` seconds."""
         deadline = time.time() + more.get("within", DEFAULT_SECONDS)
