@@ -1,8 +1,9 @@
 """The wrapper `justw` in a copy of the project whose only dependency is a stub of just.
 
-Making a virtual environment takes seconds, most of them for pip: after the first time, another one's pip is lent.
+Its virtual environments borrow the pip of the one that the tests run in: with a pip of their own, each takes seconds.
 """
 
+import os
 import shutil
 import subprocess
 import sys
@@ -32,7 +33,7 @@ def build_editable(wheel_directory, config_settings=None, metadata_directory=Non
 build_wheel = build_editable
 """
 # A Python whose virtual environments have no pip of their own but find another's.
-_LENT = """#!/bin/sh
+_PYTHON = """#!/bin/sh
 [ "$1 $2" = "-m venv" ] || exec "{python}" "$@"
 "{python}" "$@" --without-pip && echo "{lender}" >"$(echo "$4"/lib/python*/site-packages)/lent.pth"
 """
@@ -55,23 +56,18 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     (folder / "requirements.lock").write_text("# nothing\n")
     (folder / "pyproject.toml").write_text(_PROJECT)
     (folder / "stub_backend.py").write_text(_BACKEND)
-    yield folder
+    programs = tmp_path_factory.mktemp("bin")
+    (programs / "pip").symlink_to(Path(sysconfig.get_path("purelib")) / "pip")
+    (programs / "python3").write_text(_PYTHON.format(python=sys.executable, lender=programs))
+    (programs / "python3").chmod(0o755)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PATH", f"{programs}:/usr/local/bin:/usr/bin:/bin")
+        yield folder
     shutil.rmtree(folder)
 
 
-@pytest.fixture(scope="module")
-def quick(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """The setting that makes virtual environments quick to make."""
-    folder = tmp_path_factory.mktemp("python")
-    (folder / "pip").symlink_to(Path(sysconfig.get_path("purelib")) / "pip")
-    python = folder / "python"
-    python.write_text(_LENT.format(python=sys.executable, lender=folder))
-    python.chmod(0o755)
-    return {"HEDGEROW_PYTHON": str(python)}
-
-
 def start(copy: Path, *arguments: str, **environment: str) -> "subprocess.Popen[str]":
-    known = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": str(copy)} | environment
+    known = {"PATH": os.environ["PATH"], "HOME": str(copy)} | environment
     command, pipe = [str(copy / "justw"), *arguments], subprocess.PIPE
     return subprocess.Popen(command, cwd="/", env=known, text=True, stdout=pipe, stderr=pipe)
 
@@ -103,19 +99,19 @@ def test_a_changed_lock_is_installed_once(copy: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", ["rm .venv/bin/python*", "touch .venv/.unfinished; rm .venv/.installed"])
-def test_a_damaged_environment_is_repaired(copy: Path, quick: dict[str, str], damage: str) -> None:
-    run(copy, **quick)
+def test_a_damaged_environment_is_repaired(copy: Path, damage: str) -> None:
+    run(copy)
     subprocess.run(f"{damage}; rm -f .venv/bin/just", shell=True, cwd=copy, check=True)
-    code, said, complained = run(copy, "up", **quick)
+    code, said, complained = run(copy, "up")
     assert (code, said) == (0, expected(copy, "up"))
     assert "making the virtual environment" in complained
 
 
-def test_a_moved_project_makes_its_environment_anew(copy: Path, quick: dict[str, str], tmp_path: Path) -> None:
-    run(copy, **quick)
+def test_a_moved_project_makes_its_environment_anew(copy: Path, tmp_path: Path) -> None:
+    run(copy)
     moved = tmp_path / "moved"
     shutil.copytree(copy, moved, symlinks=True)
-    code, said, complained = run(moved, "up", **quick)
+    code, said, complained = run(moved, "up")
     assert (code, said) == (0, expected(moved, "up"))
     assert "making the virtual environment" in complained
 
