@@ -15,10 +15,11 @@ from aio_pika.abc import AbstractIncomingMessage
 from sqlalchemy import text
 
 import broker.running
-import broker.subscriptions
+import broker.settling
 from broker.injection import Attempt
 from broker.service import Service
-from broker.subscriptions import DELIVERIES_BEFORE_GIVING_UP, DELIVERIES_BEFORE_RENEWAL, Subscriptions
+from broker.settling import DELIVERIES_BEFORE_GIVING_UP, DELIVERIES_BEFORE_RENEWAL
+from broker.subscriptions import Subscriptions
 from broker.telemetry import REDELIVERIES
 from tests.broker.diary import OPENED, WRITE, Bench, Gate, Opened, Write, count, diary, take, waiting
 from tests.broker.diary_process import DEADLY, DEADLY_ONCE, SLOW
@@ -128,7 +129,7 @@ async def test_a_suspect_that_waited_through_many_crashes_goes_home_as_a_fresh_m
         seen.append(raw.routing_key or "")
         return DELIVERIES_BEFORE_RENEWAL if len(seen) == 1 else 0
 
-    monkeypatch.setattr(broker.subscriptions, "_deliveries", deliveries)
+    monkeypatch.setattr(broker.settling, "_deliveries", deliveries)
     bench = Bench(await running(diary()))
     await bench.harness.send(bench.write(1))
     await bench.has_written_all({(1, 1)})
@@ -138,7 +139,7 @@ async def test_a_suspect_that_waited_through_many_crashes_goes_home_as_a_fresh_m
 async def test_a_suspect_that_does_no_harm_has_its_effect_and_is_acquitted(
     running: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(broker.subscriptions, "_deliveries", lambda _: DELIVERIES_BEFORE_GIVING_UP + 1)
+    monkeypatch.setattr(broker.settling, "_deliveries", lambda _: DELIVERIES_BEFORE_GIVING_UP + 1)
     bench = Bench(await running(diary()))
     await bench.harness.send(bench.write(1))
     await bench.has_written(1)
@@ -153,7 +154,7 @@ async def test_a_suspect_that_does_no_harm_has_its_effect_and_is_acquitted(
 async def test_without_a_database_what_was_delivered_too_often_is_given_up(
     running: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(broker.subscriptions, "_deliveries", lambda _: DELIVERIES_BEFORE_GIVING_UP)
+    monkeypatch.setattr(broker.settling, "_deliveries", lambda _: DELIVERIES_BEFORE_GIVING_UP)
     heard: list[int] = []
     bench = await running(_scribe(heard, Gate()), with_database=False)
     await bench.send(Write(account="a", number=1))

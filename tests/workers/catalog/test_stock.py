@@ -4,7 +4,8 @@ import asyncio
 from uuid import UUID, uuid4
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
+from sqlalchemy.exc import IntegrityError
 from sqlmodel import col
 
 from broker.ids import new_token
@@ -240,3 +241,12 @@ async def test_movements_at_once_all_count(shop: Shop, sku: str) -> None:
     await shop.sells(sku, on_hand=0)
     await asyncio.gather(*(shop.ask(MoveStock(sku=sku, delta=1, reason="goods in")) for _ in range(10)))
     assert await level(shop, sku) == (10, 0)
+
+
+async def test_the_database_itself_refuses_an_impossible_level(shop: Shop, sku: str) -> None:
+    await shop.sells(sku, on_hand=10)
+    for wrong in ({"reserved": -1}, {"reserved": 11}, {"on_hand": -1}):
+        async with shop.session() as session:
+            with pytest.raises(IntegrityError, match="stock_reserved_check"):
+                await session.execute(update(StockRow).values(wrong))
+            await session.rollback()
