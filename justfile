@@ -58,3 +58,8 @@ format:
 # Write contracts/schemas/ anew
 schemas:
     {{ bin }}/python -m contracts
+
+# Measure the speed beside others' (PIECE..., --rounds N, --seconds S, --write: keep it as docs/performance.md)
+[no-exit-message]
+bench *args:
+    @exec {{ bin }}/python -m tests.bench "$@"

@@ -1,0 +1,1 @@
+"""How fast it is, beside others, measured on one machine in one run: `just bench`."""

@@ -1,0 +1,76 @@
+"""Our request lane, without a service around it: `worker` or `client`. HEDGEROW_LANE says what carries it."""
+
+import asyncio
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+
+import uvloop
+
+from broker.connection import BrokerAwayError, Link
+from broker.lane import Answer, Answering, NobodyThereError, Request, Requester
+from broker.lane.aiopika import AioPikaRequester, AioPikaResponder
+from broker.liveness import Liveness
+from tests.bench.sides.closed_loop import amqp, closed_loop, seconds
+from tests.bench.sides.words import Say, Word
+from tests.support.eventually import eventually
+
+
+def carry(answering: Answering | None) -> tuple[Requester | None, list[Link]]:
+    """One end of the lane and its links: who answers with `answering`, else who asks."""
+    link = Link(amqp(), name="bench")
+    if answering is None:
+        return AioPikaRequester(link, owner="bench"), [link]
+    consuming = Link(amqp(), name="bench requests")
+    AioPikaResponder("bench", (Say.topic,), answering, consuming=consuming, publishing=link, liveness=Liveness(link))
+    return None, [link, consuming]
+
+
+@asynccontextmanager
+async def carried(answering: Answering | None = None) -> AsyncIterator[Requester | None]:
+    """One end, connected."""
+    requester, links = carry(answering)
+    async with AsyncExitStack() as stack:
+        for link in links:
+            await link.start()
+            stack.push_async_callback(link.close)
+            await link.wait_up(within=20)
+        yield requester
+
+
+async def answer(request: Request) -> Answer:
+    """What a service does at least: read the question, write the reply."""
+    asked = Say.model_validate_json(request.body)
+    return Answer(Word(word=asked.word).model_dump_json().encode())
+
+
+async def work() -> None:
+    """Answer until told to stop."""
+    async with carried(answer):
+        await asyncio.Event().wait()
+
+
+async def measure() -> None:
+    """Ask for so many seconds."""
+    async with carried() as requester:
+        assert requester is not None
+
+        async def ask(body: bytes) -> bytes:
+            return (await requester.request(Request(Say.topic, body, time.time() + 5))).body
+
+        await eventually(partial(_is_there, requester), within=20)
+        await closed_loop(ask, seconds=seconds())
+
+
+async def _is_there(requester: Requester) -> bool:
+    try:
+        await requester.request(Request(Say.topic, b'{"word":""}', time.time() + 5))
+    except (NobodyThereError, BrokerAwayError):
+        return False
+    return True
+
+
+if __name__ == "__main__":
+    uvloop.run(work() if sys.argv[1] == "worker" else measure())
