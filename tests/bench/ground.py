@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -45,17 +45,24 @@ class Ground:
             management.make_vhost(name, administrator=unquote(parts.username or "guest"))
         return urlunsplit(parts._replace(path=f"/{quote(name, safe='')}"))
 
+    @property
+    def passed_on(self) -> dict[str, str]:
+        """What every program is told."""
+        return _passed_on()
+
     def management(self) -> Management:
         """The broker's management API."""
         return Management(str(self.runtime["rabbitmq_management"]))
 
     @contextmanager
-    def running(self, name: str, *command: str, listens_on: int | None = None, **environment: str) -> Iterator[int]:
-        """A program that runs for as long as the block lasts; its pid."""
+    def running(
+        self, name: str, *command: str, told: Mapping[str, str], listens_on: int | None = None
+    ) -> Iterator[int]:
+        """A program with this environment, for as long as the block lasts; its pid."""
         program = Program(
             name=name,
             command=command,
-            environment=_passed_on() | environment,
+            environment={**self.passed_on, **told},
             log=self.log(name),
             state=self.programs.folder,
             listens_on=listens_on,

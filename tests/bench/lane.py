@@ -34,7 +34,7 @@ def _python(module: str) -> tuple[str, ...]:
 
 def _side(here: Ground, workers: ExitStack, name: str, command: tuple[str, ...]) -> Run:
     amqp = here.vhost(name)
-    workers.enter_context(here.running(name, *command, "worker", BENCH_AMQP=amqp))
+    workers.enter_context(here.running(name, *command, "worker", told={"BENCH_AMQP": amqp}))
     return partial(_ask, command, amqp)
 
 

@@ -1,0 +1,134 @@
+"""(b) From HTTP through RabbitMQ to a handler that answers a constant, and back: two processes a side, 64 connections.
+
+Bare, nothing is verified, counted or logged by the peers (ours counts and logs always). In full, each side verifies an
+ES256 token (and remembers the verified), counts in both processes, and writes a log line a request to a file.
+"""
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import partial
+from typing import Literal
+from uuid import uuid4
+
+import httpx
+
+from infra.launcher import services
+from infra.launcher.failure import Failure
+from infra.launcher.leftovers import wait_until
+from infra.launcher.provision import Servers, provision_login
+from tests.bench.ground import Ground, ground, running
+from tests.bench.peers import peer
+from tests.bench.rounds import Figures, Plan, Table, alternate, compare
+from tests.bench.wrk import load
+from tests.support.platform import free_port
+from workers.users.tokens import Signer
+
+Dress = Literal["bare", "full"]
+OURS, MOLECULER, NESTJS = "Hedgerow", "moleculer-web + Moleculer", "Fastify + NestJS"
+LIMIT = "our edge alone (/healthz, no broker)"
+RATE = "requests/s"
+
+
+@dataclass(frozen=True)
+class Front:
+    """One side, where it answers and who may ask it."""
+
+    url: str
+    signer: Signer | None = None
+
+    def token(self) -> str | None:
+        """A fresh access token, where one is wanted."""
+        if self.signer is None:
+            return None
+        return self.signer.access_token(uuid4(), [], session=uuid4(), now=datetime.now(UTC))
+
+    def load(self, seconds: float) -> Figures:
+        """Closed loop."""
+        return load(self.url, seconds=seconds, token=self.token())
+
+    def check(self) -> None:
+        """Raises `Failure` unless it answers what it should to whom it should."""
+        token = self.token()
+        if not wait_until(partial(self._says, 200, token), within=30):
+            raise Failure(f"{self.url} does not answer")
+        if token and not (self._says(401, None) and self._says(401, token[:-8] + "AAAAAAAA")):
+            raise Failure(f"{self.url} does not verify tokens")
+
+    def _says(self, status: int, token: str | None) -> bool:
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        try:
+            answer = httpx.get(self.url, headers=headers, trust_env=False)
+        except httpx.TransportError:
+            return False
+        return answer.status_code == status and (status != 200 or answer.json() == {"word": "hello"})
+
+
+def measure(plan: Plan) -> list[Table]:
+    """Ours against moleculer-web with Moleculer, and Fastify with NestJS."""
+    with ground("--servers-only") as here:
+        return [_compare(here, "bare", plan), _compare(here, "full", plan)]
+
+
+def _compare(here: Ground, dress: Dress, plan: Plan) -> Table:
+    with fronts(here, dress) as sides:
+        limit = Front(sides[OURS].url.rpartition("/")[0] + "/healthz")
+        measured = alternate({**{name: side.load for name, side in sides.items()}, LIMIT: limit.load}, plan)
+    name = {"bare": "bare peers", "full": "token, counters and log line everywhere"}[dress]
+    table = Table(f"HTTP through the whole edge, {name}, 64 connections", __doc__ or "", measured)
+    ours, *theirs = (table.figure(side, RATE) for side in (OURS, MOLECULER, NESTJS))
+    target = {"bare": 1.0, "full": 1.5}[dress]
+    return table.saying(compare(ours, max(theirs), at_least=target, what=f"Against the faster peer ({dress})"))
+
+
+@contextmanager
+def fronts(here: Ground, dress: Dress) -> Iterator[dict[str, Front]]:
+    """All sides, up and checked."""
+    with ExitStack() as stack:
+        signer = Signer(services.signing_key(here.state).read_bytes())
+        sides = {
+            OURS: stack.enter_context(hedgerow(here, dress)),
+            MOLECULER: stack.enter_context(_peer(here, dress, "moleculer/moleculer.mjs", signer, "builtin")),
+            NESTJS: stack.enter_context(_peer(here, dress, "nestjs.mjs", signer)),
+        }
+        for side in sides.values():
+            side.check()
+        yield sides
+
+
+@contextmanager
+def hedgerow(here: Ground, route: str, *, workers: int = 1) -> Iterator[Front]:
+    """Our edge, as the launcher starts it, before so many instances of the bench's service."""
+    servers = Servers(
+        here.vhost(f"hedgerow-{route}-{workers}"), here.runtime["rabbitmq_management"], here.runtime["database"]
+    )
+    key, port = services.signing_key(here.state), free_port()
+    edge = services.edge(here.state, servers, port)
+    environment = {
+        "HEDGEROW_AMQP_URL": provision_login(here.state, servers, "bench"),
+        "HEDGEROW_SIGNING_KEY_FILE": str(key),
+        "PYTHONUNBUFFERED": "1",
+    }
+    with ExitStack() as stack:
+        for number in range(workers):
+            command = (sys.executable, "-m", "tests.bench.sides.service")
+            stack.enter_context(here.running(f"hedgerow-{route}-worker-{number}", *command, told=environment))
+        told = {**edge.environment, **here.passed_on, "HEDGEROW_KEYS_LOGIN": "bench"}
+        log = here.log(f"hedgerow-{route}-edge")
+        stack.enter_context(running(replace(edge, environment=told, log=log, listens_on=port)))
+        yield Front(f"http://127.0.0.1:{port}/{route}", Signer(key.read_bytes()) if route == "full" else None)
+
+
+@contextmanager
+def _peer(here: Ground, dress: Dress, script: str, signer: Signer, *more: str) -> Iterator[Front]:
+    name, port = f"{script.partition('.')[0].rpartition('/')[2]}-{dress}", free_port()
+    jwk = json.dumps({field: signer.keys().keys[0][field] for field in ("kty", "crv", "x", "y")})
+    environment = {"BENCH_AMQP": here.vhost(name), "BENCH_PORT": str(port), "BENCH_JWK": jwk, "NODE_ENV": "production"}
+    with (
+        here.running(f"{name}-worker", *peer(script, "worker", dress, *more), told=environment),
+        here.running(f"{name}-front", *peer(script, "front", dress, *more), listens_on=port, told=environment),
+    ):
+        yield Front(f"http://127.0.0.1:{port}/hello", signer if dress == "full" else None)

@@ -1,0 +1,73 @@
+"""HTTP load: wrk, from the PATH, else unpacked from Debian's package without installing it."""
+
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+from infra.launcher.failure import Failure
+from tests.bench.ground import FOLDER, one_shot
+from tests.bench.rounds import Figures
+
+CONNECTIONS = 64
+_PACKAGES = ("wrk", "libluajit-5.1-2")
+_WARM_UP_SECONDS = 1
+_REPORT = """
+function done(summary, latency, requests)
+  local e = summary.errors
+  io.write(string.format('\\n{"requests": %d, "us": %d, "p50": %d, "p99": %d, "errors": %d}\\n', summary.requests,
+    summary.duration, latency:percentile(50), latency:percentile(99),
+    e.connect + e.read + e.write + e.timeout + e.status))
+end
+"""
+
+
+def load(url: str, *, seconds: float, token: str | None = None) -> Figures:
+    """What this URL does under 64 connections. Raises `Failure` if a single answer is not a success."""
+    _run(url, _WARM_UP_SECONDS, token)
+    found = _run(url, max(1, round(seconds)), token)
+    if found["errors"]:
+        raise Failure(f"{url} failed {found['errors']} times of {found['requests']}")
+    rate = found["requests"] / found["us"] * 1e6
+    return {"requests/s": rate, "p50 ms": found["p50"] / 1000, "p99 ms": found["p99"] / 1000}
+
+
+def version() -> str:
+    """Which wrk."""
+    program, environment = _wrk()
+    told = subprocess.run([program, "-v"], env=os.environ | environment, capture_output=True, text=True)
+    return told.stdout.split(" [")[0].removeprefix("wrk ").strip()
+
+
+def _run(url: str, seconds: int, token: str | None) -> dict[str, int]:
+    program, environment = _wrk()
+    script = FOLDER / "report.lua"
+    script.write_text(_REPORT)
+    header = ("-H", f"Authorization: Bearer {token}") if token else ()
+    options = ("-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "-s", str(script), *header)
+    printed = one_shot(program, *options, url, within=seconds + 60, **environment)
+    found: dict[str, int] = json.loads(printed.splitlines()[-1])
+    return found
+
+
+def _wrk() -> tuple[str, dict[str, str]]:
+    if installed := shutil.which("wrk"):
+        return installed, {}
+    root = FOLDER / "wrk"
+    if not root.is_dir():
+        _unpack(root)
+    return str(root / "usr/bin/wrk"), {"LD_LIBRARY_PATH": str(next(root.glob("usr/lib/*-linux-gnu*")))}
+
+
+def _unpack(root: Path) -> None:
+    sandbox = ("-o", "APT::Sandbox::User=root") if os.geteuid() == 0 else ()
+    with tempfile.TemporaryDirectory(dir=FOLDER) as workshop:
+        try:
+            subprocess.run(["apt-get", "-qq", *sandbox, "download", *_PACKAGES], cwd=workshop, check=True)
+            for package in Path(workshop).glob("*.deb"):
+                subprocess.run(["dpkg-deb", "-x", str(package), f"{workshop}/root"], check=True)
+        except (OSError, subprocess.CalledProcessError) as error:
+            raise Failure("The bench needs wrk: apt-get install wrk, or brew install wrk.") from error
+        (Path(workshop) / "root").rename(root)
