@@ -7,11 +7,11 @@ import sys
 from rich.console import Console
 
 from infra.launcher.failure import Failure
-from tests.bench import edge, lane
+from tests.bench import edge, lane, reads
 from tests.bench.page import show
 from tests.bench.rounds import Plan
 
-PIECES = {"lane": lane.measure, "edge": edge.measure}
+PIECES = {"lane": lane.measure, "edge": edge.measure, "reads": reads.measure}
 
 
 def main() -> int:

@@ -29,7 +29,7 @@ from workers.users.tokens import Signer
 
 Dress = Literal["bare", "full"]
 OURS, MOLECULER, NESTJS = "Hedgerow", "moleculer-web + Moleculer", "Fastify + NestJS"
-LIMIT = "our edge alone (/healthz, no broker)"
+LIMIT = "our edge alone, /healthz"
 RATE = "requests/s"
 
 

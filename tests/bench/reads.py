@@ -1,0 +1,47 @@
+"""(c) GET /products/{sku}, 64 connections: the whole platform (edge, broker, catalogue, PostgreSQL) against one process
+of Starlette and asyncpg on the same tables, without authentication, log lines or counters."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+
+import httpx
+
+from infra.launcher.failure import Failure
+from tests.bench.ground import Ground, ground
+from tests.bench.rounds import Plan, Table, alternate, compare
+from tests.bench.wrk import load
+from tests.support.platform import free_port
+
+OURS, STARLETTE, LIMIT = "Hedgerow", "Starlette + asyncpg", "our edge alone, /healthz"
+RATE = "requests/s"
+_PATH = "/products/SPADE-01"
+
+
+def measure(plan: Plan) -> list[Table]:
+    """Read one product again and again."""
+    with ground(port=free_port()) as here, sides(here) as urls:
+        urls[LIMIT] = f"{here.runtime['edge']}/healthz"
+        runs = {name: partial(_load, url) for name, url in urls.items()}
+        table = Table("GET /products/{sku} from PostgreSQL, 64 connections", __doc__ or "", alternate(runs, plan))
+    ours, theirs = (table.figure(side, RATE) for side in (OURS, STARLETTE))
+    return [table.saying(compare(ours, theirs, at_least=0.6, what="The platform against one process"))]
+
+
+@contextmanager
+def sides(here: Ground) -> Iterator[dict[str, str]]:
+    """The URL of one product at each side. Raises `Failure` unless they say the same."""
+    port = free_port()
+    told = {"BENCH_DATABASE": str(here.runtime["database"]), "BENCH_PORT": str(port)}
+    command = (sys.executable, "-m", "tests.bench.sides.reads_starlette")
+    with here.running("reads-starlette", *command, told=told, listens_on=port):
+        urls = {OURS: f"{here.runtime['edge']}{_PATH}", STARLETTE: f"http://127.0.0.1:{port}{_PATH}"}
+        ours, theirs = (httpx.get(url, trust_env=False).raise_for_status().json() for url in urls.values())
+        if ours != theirs:
+            raise Failure(f"The sides do not say the same: {ours} and {theirs}")
+        yield urls
+
+
+def _load(url: str, seconds: float) -> dict[str, float]:
+    return dict(load(url, seconds=seconds))
