@@ -7,11 +7,17 @@ import sys
 from rich.console import Console
 
 from infra.launcher.failure import Failure
-from tests.bench import edge, lane, reads
+from tests.bench import edge, lane, latency, reads, scaling
 from tests.bench.page import show
 from tests.bench.rounds import Plan
 
-PIECES = {"lane": lane.measure, "edge": edge.measure, "reads": reads.measure}
+PIECES = {
+    "lane": lane.measure,
+    "edge": edge.measure,
+    "reads": reads.measure,
+    "latency": latency.measure,
+    "scaling": scaling.measure,
+}
 
 
 def main() -> int:

@@ -7,12 +7,14 @@ from rich.table import Table as Grid
 from tests.bench.rounds import Spread, Table
 
 _console = Console(highlight=False)
+if not _console.is_terminal:
+    _console = Console(highlight=False, width=160)
 
 
 def show(table: Table) -> None:
     """Print a table and what it means."""
     columns = _columns(table)
-    grid = Grid("", *(Column(name, justify="right", no_wrap=True) for name in columns))
+    grid = Grid(Column(no_wrap=True), *(Column(name, justify="right", no_wrap=True) for name in columns))
     for side, figures in table.rows.items():
         grid.add_row(side, *(_cell(figures.get(column)) for column in columns))
     _console.print(f"\n[bold]{table.title}[/]")

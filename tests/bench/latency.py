@@ -1,0 +1,43 @@
+"""(d) Latency at a fixed 500 requests a second, open loop: from when a request was due to its answer.
+
+The constant answer with a token, counters and a log line at every side; then one product, read from PostgreSQL.
+"""
+
+from functools import partial
+
+from tests.bench import reads
+from tests.bench.edge import MOLECULER, NESTJS, OURS, Front, fronts
+from tests.bench.ground import ground
+from tests.bench.open_loop import open_loop
+from tests.bench.rounds import Figures, Plan, Table, alternate, compare
+from tests.support.platform import free_port
+
+RATE = 500
+P99 = "p99 ms"
+
+
+def measure(plan: Plan) -> list[Table]:
+    """Both tables."""
+    return [_constant(plan), _product(plan)]
+
+
+def _constant(plan: Plan) -> Table:
+    with ground("--servers-only") as here, fronts(here, "full") as sides:
+        measured = alternate({name: partial(_front, side) for name, side in sides.items()}, plan)
+    table = Table(f"Latency at {RATE} requests/s: a constant, with a token", __doc__ or "", measured)
+    theirs = min(table.figure(side, P99) for side in (MOLECULER, NESTJS))
+    return table.saying(compare(theirs, table.figure(OURS, P99), at_least=1.0, what="The better peer's p99 over ours"))
+
+
+def _product(plan: Plan) -> Table:
+    with ground(port=free_port()) as here, reads.sides(here) as urls:
+        measured = alternate({name: partial(_url, url) for name, url in urls.items()}, plan)
+    return Table(f"Latency at {RATE} requests/s: GET /products/{{sku}}", __doc__ or "", measured)
+
+
+def _front(side: Front, seconds: float) -> Figures:
+    return open_loop(side.url, rate=RATE, seconds=seconds, token=side.token())
+
+
+def _url(url: str, seconds: float) -> Figures:
+    return open_loop(url, rate=RATE, seconds=seconds)
