@@ -3,33 +3,42 @@
 import argparse
 import signal
 import sys
+from functools import partial
+from types import ModuleType
+from typing import NoReturn
 
 from rich.console import Console
 
 from infra.launcher.failure import Failure
-from tests.bench import edge, lane, latency, reads, scaling
-from tests.bench.page import show
+from tests.bench import edge, lane, latency, machine, orders, page, reads, scaling, start
 from tests.bench.rounds import Plan
 
-PIECES = {
-    "lane": lane.measure,
-    "edge": edge.measure,
-    "reads": reads.measure,
-    "latency": latency.measure,
-    "scaling": scaling.measure,
+PIECES: dict[str, ModuleType] = {
+    "lane": lane,
+    "edge": edge,
+    "reads": reads,
+    "latency": latency,
+    "scaling": scaling,
+    "start": start,
+    "orders": orders,
 }
 
 
 def main() -> int:
-    """Measure, show, and end what was started whatever happens."""
+    """Measure and show; whatever was started ends with it."""
     arguments = _arguments()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _stop)
     console = Console(stderr=True, highlight=False)
-    plan = Plan(arguments.rounds, arguments.seconds, lambda line: console.print(f"[dim]{line}[/]"))
     try:
         for piece in arguments.pieces or PIECES:
-            for table in PIECES[piece](plan):
-                show(table)
+            plan = Plan(arguments.rounds, arguments.seconds, partial(_say, console, piece))
+            tables = PIECES[piece].measure(plan)
+            page.keep(piece, tables, plan)
+            for table in tables:
+                page.show(table)
+        if arguments.write:
+            page.write(PIECES, machine.describe())
     except Failure as failure:
         print(f"bench: {failure}", file=sys.stderr)
         return 1
@@ -38,11 +47,20 @@ def main() -> int:
     return 0
 
 
+def _say(console: Console, piece: str, line: str) -> None:
+    console.print(f"[dim]{piece}: {line}[/]")
+
+
+def _stop(*_: object) -> NoReturn:
+    raise KeyboardInterrupt
+
+
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="just bench", description="How fast it is, beside others.")
     parser.add_argument("pieces", nargs="*", metavar="PIECE", help=f"what to measure: {', '.join(PIECES)} (all)")
     parser.add_argument("--rounds", type=int, default=5, help="how often each side is measured (5)")
-    parser.add_argument("--seconds", type=float, default=5.0, help="how long each time (5)")
+    parser.add_argument("--seconds", type=float, default=10.0, help="how long each time (10)")
+    parser.add_argument("--write", action="store_true", help="keep the latest figures as docs/performance.md")
     found = parser.parse_args()
     if unknown := [piece for piece in found.pieces if piece not in PIECES]:
         parser.error(f"there is no piece {unknown[0]}")

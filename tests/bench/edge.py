@@ -1,6 +1,7 @@
-"""(b) From HTTP through RabbitMQ to a handler that answers a constant, and back: two processes a side, 64 connections.
+"""The whole edge
 
-Bare, nothing is verified, counted or logged by the peers (ours counts and logs always). In full, each side verifies an
+From HTTP through RabbitMQ to a handler that answers a constant, and back: two processes a side, 64 connections. Bare,
+nothing is verified, counted or logged by the peers (ours counts and logs always). In full, each side verifies an
 ES256 token (and remembers the verified), counts in both processes, and writes a log line a request to a file.
 """
 
@@ -21,7 +22,7 @@ from infra.launcher.failure import Failure
 from infra.launcher.leftovers import wait_until
 from infra.launcher.provision import Servers, provision_login
 from tests.bench.ground import Ground, ground, running
-from tests.bench.peers import peer
+from tests.bench.node import peer
 from tests.bench.rounds import Figures, Plan, Table, alternate, compare
 from tests.bench.wrk import load
 from tests.support.platform import free_port
@@ -78,7 +79,7 @@ def _compare(here: Ground, dress: Dress, plan: Plan) -> Table:
         limit = Front(sides[OURS].url.rpartition("/")[0] + "/healthz")
         measured = alternate({**{name: side.load for name, side in sides.items()}, LIMIT: limit.load}, plan)
     name = {"bare": "bare peers", "full": "token, counters and log line everywhere"}[dress]
-    table = Table(f"HTTP through the whole edge, {name}, 64 connections", __doc__ or "", measured)
+    table = Table(f"HTTP, RabbitMQ and back: {name}", measured)
     ours, *theirs = (table.figure(side, RATE) for side in (OURS, MOLECULER, NESTJS))
     target = {"bare": 1.0, "full": 1.5}[dress]
     return table.saying(compare(ours, max(theirs), at_least=target, what=f"Against the faster peer ({dress})"))

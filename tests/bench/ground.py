@@ -5,6 +5,7 @@ platform that a developer runs, and end with the piece, also when it fails or is
 """
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -16,6 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
+
+import psutil
 
 from infra.launcher.failure import Failure
 from infra.launcher.leftovers import end_leftovers
@@ -70,16 +73,34 @@ class Ground:
         with running(program) as process:
             yield process.pid
 
+    @property
+    def processes(self) -> dict[str, int]:
+        """The pids of what the launcher keeps running, servers included, by name."""
+        return {**self.runtime["processes"], **self.runtime["servers"]}
+
+    def family(self, name: str) -> list[psutil.Process]:
+        """A process of these and its children."""
+        parent = psutil.Process(self.processes[name])
+        return [parent, *parent.children(recursive=True)]
+
+    def step_took(self, done: str) -> float:
+        """How long the launcher says that one of its steps took, in seconds."""
+        said = re.search(rf"{re.escape(done)} \(([\d.]+) s\)", (self.state.logs / "launcher.log").read_text())
+        if said is None:
+            raise Failure(f"The launcher did not say {done!r}.")
+        return float(said[1])
+
     def log(self, name: str) -> Path:
         """What a program writes."""
         return self.programs.logs / f"{name}.log"
 
 
 @contextmanager
-def ground(*arguments: str, port: int | None = None) -> Iterator[Ground]:
-    """`up` with these arguments, in a fresh folder, for as long as the block lasts."""
-    _sweep()
+def ground(*arguments: str, port: int | None = None, fresh: bool = True) -> Iterator[Ground]:
+    """`up` with these arguments, in a fresh folder (or that of last time), for as long as the block lasts."""
+    _sweep(contents=fresh)
     state = State(FOLDER / "platform")
+    (state.logs / "launcher.log").unlink(missing_ok=True)
     program = Program(
         name="launcher",
         command=(sys.executable, "-m", "infra.launcher", "up", *arguments),
@@ -95,7 +116,10 @@ def ground(*arguments: str, port: int | None = None) -> Iterator[Ground]:
             if process.poll() is not None or time.monotonic() - began > 180:
                 raise program.failure()
             time.sleep(0.02)
-        yield Ground(state, state.read("runtime.json"), time.monotonic() - began)
+        here = Ground(state, state.read("runtime.json"), time.monotonic() - began)
+        if not here.runtime["rabbitmq_management"]:
+            raise Failure("The bench needs HEDGEROW_RABBITMQ_MANAGEMENT_URL beside HEDGEROW_AMQP_URL.")
+        yield here
 
 
 @contextmanager
@@ -129,10 +153,12 @@ def _passed_on() -> dict[str, str]:
     return known | {"PYTHONPATH": str(REPOSITORY)}
 
 
-def _sweep() -> None:
-    """What an earlier bench left, its processes (if it was killed) and its data."""
+def _sweep(*, contents: bool) -> None:
+    """What an earlier bench left: its processes (if it was killed) and its data."""
     for folder in (FOLDER / "programs", FOLDER / "platform", FOLDER):
         end_leftovers(folder)
+    if not contents:
+        return
     for server in ("rabbitmq", "postgresql"):
         shutil.rmtree((FOLDER / "platform" / server).resolve(), ignore_errors=True)
     shutil.rmtree(FOLDER / "platform", ignore_errors=True)

@@ -1,4 +1,8 @@
-"""(a) The request lane alone: one process asks, one answers, 64 in flight, no HTTP."""
+"""The request lane alone
+
+One process asks, one answers, 64 in flight, no HTTP. Both ends read and write JSON, and every answer is compared with
+its question; requests are acknowledged after the reply, the sockets have no Nagle delay, the prefetch is 64.
+"""
 
 import json
 import sys
@@ -6,7 +10,7 @@ from contextlib import ExitStack
 from functools import partial
 
 from tests.bench.ground import Ground, ground, one_shot
-from tests.bench.peers import peer
+from tests.bench.node import peer
 from tests.bench.rounds import Figures, Plan, Run, Table, alternate, compare
 
 OURS, AMQPLIB = "Hedgerow", "Node amqplib"
@@ -23,7 +27,7 @@ def measure(plan: Plan) -> list[Table]:
     }
     with ground("--servers-only") as here, ExitStack() as workers:
         sides = {name: _side(here, workers, f"lane-{at}", commands[name]) for at, name in enumerate(commands)}
-        table = Table("Request/reply over RabbitMQ, no HTTP, 64 in flight", __doc__ or "", alternate(sides, plan))
+        table = Table("Request/reply over RabbitMQ, 64 in flight", alternate(sides, plan))
     ours, theirs = (table.figure(side, RATE) for side in (OURS, AMQPLIB))
     return [table.saying(compare(ours, theirs, at_least=1.5, what="Our lane against Node's amqplib"))]
 

@@ -1,6 +1,7 @@
-"""(d) Latency at a fixed 500 requests a second, open loop: from when a request was due to its answer.
+"""Latency at a fixed rate
 
-The constant answer with a token, counters and a log line at every side; then one product, read from PostgreSQL.
+500 requests a second leave whatever the server does (open loop), and latency counts from when a request was due. The
+constant answer with a token, counters and a log line at every side; then one product, read from PostgreSQL.
 """
 
 from functools import partial
@@ -24,7 +25,7 @@ def measure(plan: Plan) -> list[Table]:
 def _constant(plan: Plan) -> Table:
     with ground("--servers-only") as here, fronts(here, "full") as sides:
         measured = alternate({name: partial(_front, side) for name, side in sides.items()}, plan)
-    table = Table(f"Latency at {RATE} requests/s: a constant, with a token", __doc__ or "", measured)
+    table = Table(f"Latency at {RATE} requests/s: a constant, with a token", measured)
     theirs = min(table.figure(side, P99) for side in (MOLECULER, NESTJS))
     return table.saying(compare(theirs, table.figure(OURS, P99), at_least=1.0, what="The better peer's p99 over ours"))
 
@@ -32,7 +33,7 @@ def _constant(plan: Plan) -> Table:
 def _product(plan: Plan) -> Table:
     with ground(port=free_port()) as here, reads.sides(here) as urls:
         measured = alternate({name: partial(_url, url) for name, url in urls.items()}, plan)
-    return Table(f"Latency at {RATE} requests/s: GET /products/{{sku}}", __doc__ or "", measured)
+    return Table(f"Latency at {RATE} requests/s: GET /products/{{sku}}", measured)
 
 
 def _front(side: Front, seconds: float) -> Figures:

@@ -1,5 +1,8 @@
-"""(c) GET /products/{sku}, 64 connections: the whole platform (edge, broker, catalogue, PostgreSQL) against one process
-of Starlette and asyncpg on the same tables, without authentication, log lines or counters."""
+"""Reading from the database
+
+GET /products/{sku}, 64 connections: the whole platform (edge, broker, catalogue, PostgreSQL) against one process of
+Starlette and asyncpg on the same tables, without authentication, log lines or counters.
+"""
 
 import sys
 from collections.abc import Iterator
@@ -24,7 +27,7 @@ def measure(plan: Plan) -> list[Table]:
     with ground(port=free_port()) as here, sides(here) as urls:
         urls[LIMIT] = f"{here.runtime['edge']}/healthz"
         runs = {name: partial(_load, url) for name, url in urls.items()}
-        table = Table("GET /products/{sku} from PostgreSQL, 64 connections", __doc__ or "", alternate(runs, plan))
+        table = Table("GET /products/{sku} from PostgreSQL", alternate(runs, plan))
     ours, theirs = (table.figure(side, RATE) for side in (OURS, STARLETTE))
     return [table.saying(compare(ours, theirs, at_least=0.6, what="The platform against one process"))]
 

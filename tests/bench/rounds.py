@@ -40,7 +40,6 @@ class Table:
     """Sides and their figures. `verdicts` say which targets are met, and where we lose."""
 
     title: str
-    about: str
     rows: Mapping[str, Mapping[str, Spread]]
     verdicts: Sequence[str] = field(default=())
 
@@ -63,7 +62,7 @@ class Table:
             side: {column: Spread(tuple(spread["values"])) for column, spread in figures.items()}
             for side, figures in kept["rows"].items()
         }
-        return cls(kept["title"], kept["about"], rows, tuple(kept["verdicts"]))
+        return cls(kept["title"], rows, tuple(kept["verdicts"]))
 
 
 def alternate(sides: Mapping[str, Run], plan: Plan) -> dict[str, dict[str, Spread]]:
@@ -84,5 +83,10 @@ def spreads(measured: Sequence[Figures]) -> dict[str, Spread]:
 def compare(ours: float, theirs: float, *, at_least: float, what: str) -> str:
     """A sentence on a target: `ours` should be at least so many times `theirs`."""
     ratio = ours / theirs
-    verdict = "met" if ratio >= at_least else "MISSED"
-    return f"{what}: {ratio:.2f} ×, wanted at least {at_least:g} ×: {verdict}." + (" We lose here." * (ratio < 1))
+    loss = " We lose here." if ratio < 1 else ""
+    return f"{what}: {ratio:.2f} ×, wanted at least {at_least:g} ×: {verdict(ratio >= at_least)}.{loss}"
+
+
+def verdict(met: bool) -> str:
+    """In a word."""
+    return "met" if met else "MISSED"

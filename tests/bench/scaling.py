@@ -1,5 +1,8 @@
-"""(e) Throughput against the number of worker instances behind one edge, 64 connections: the broker's queue is the
-balancer. A constant answer, and one that costs a millisecond of a processor."""
+"""More instances
+
+Throughput against the number of worker instances behind one edge, 64 connections: the broker's queue is the balancer.
+A constant answer, and one that costs a millisecond of a processor.
+"""
 
 from contextlib import ExitStack
 from functools import partial
@@ -21,7 +24,7 @@ def measure(plan: Plan) -> list[Table]:
             edge.check()
         sides = {_name(number): partial(_load, edge) for number, edge in edges.items()}
         measured = alternate(sides, plan)
-    return [Table("Throughput by worker instances", __doc__ or "", measured)]
+    return [Table("Throughput by worker instances", measured)]
 
 
 def _name(instances: int) -> str:

@@ -15,11 +15,16 @@ _INSTALL = ("npm", "install", "--no-package-lock", "--no-audit", "--no-fund", "-
 
 def peer(script: str, *arguments: str) -> tuple[str, ...]:
     """The command that runs a peer. Raises `Failure` without Node or its packages."""
-    node = shutil.which("node")
-    if node is None:
-        raise Failure("The peers need Node 20 or newer: install nodejs and npm.")
     _install()
-    return (node, str(_PLACE / script), *arguments)
+    return (program(), str(_PLACE / script), *arguments)
+
+
+def program() -> str:
+    """Node itself. Raises `Failure` where it is missing."""
+    node = shutil.which("node")
+    if node is None or shutil.which("npm") is None:
+        raise Failure("The peers need Node 20 or newer: install nodejs and npm.")
+    return node
 
 
 def versions() -> dict[str, str]:
