@@ -27,7 +27,7 @@ PIECES: dict[str, ModuleType] = {
 def main() -> int:
     """Measure and show; whatever was started ends with it."""
     arguments = _arguments()
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _stop)
     console = Console(stderr=True, highlight=False)
     try:

@@ -24,7 +24,7 @@ def describe() -> dict[str, str]:
     told = subprocess.run((node.program(), "--version"), capture_output=True, text=True, check=True)
     return {
         "Machine": f"{_processor()}, {os.cpu_count()} cores, {psutil.virtual_memory().total / 2**30:.0f} GiB",
-        "System": f"{platform.freedesktop_os_release()['PRETTY_NAME']}, {platform.system()} {platform.release()}",
+        "System": _system(),
         "Servers": servers,
         "Python": ", ".join([platform.python_version(), *(f"{name} {version(name)}" for name in _PACKAGES)]),
         "Node": ", ".join([told.stdout.strip(), *(f"{name} {found}" for name, found in node.versions().items())]),
@@ -38,6 +38,14 @@ def _processor() -> str:
             return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     except (OSError, StopIteration):
         return platform.processor() or platform.machine()
+
+
+def _system() -> str:
+    kernel = f"{platform.system()} {platform.release().partition('-')[0]}"
+    try:
+        return f"{platform.freedesktop_os_release()['PRETTY_NAME']}, {kernel}"
+    except OSError:
+        return kernel
 
 
 def _servers(here: Ground) -> str:

@@ -12,6 +12,8 @@ from typing import Any, Self
 Figures = Mapping[str, float]
 Run = Callable[[float], Figures]
 """Measures for so many seconds; figures by the heading of their column."""
+WARM_UP_SECONDS = 5.0
+"""At most; Node is at its best after a few thousand requests."""
 
 
 @dataclass(frozen=True)
@@ -66,12 +68,13 @@ class Table:
 
 
 def alternate(sides: Mapping[str, Run], plan: Plan) -> dict[str, dict[str, Spread]]:
-    """Measure the sides in turn, in the opposite order every other round."""
+    """Measure the sides in turn, in the opposite order every other round, after one that warms up and does not count."""
     found: dict[str, list[Figures]] = {name: [] for name in sides}
-    for number in range(plan.rounds):
+    for number in range(plan.rounds + 1):
         for name in list(sides) if number % 2 == 0 else reversed(list(sides)):
-            plan.say(f"round {number + 1} of {plan.rounds}: {name}")
-            found[name].append(sides[name](plan.seconds))
+            plan.say(f"round {number} of {plan.rounds}: {name}" if number else f"warming up: {name}")
+            figures = sides[name](plan.seconds if number else min(plan.seconds, WARM_UP_SECONDS))
+            found[name] += [figures] if number else []
     return {name: spreads(measured) for name, measured in found.items()}
 
 

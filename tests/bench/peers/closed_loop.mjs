@@ -1,6 +1,6 @@
 // So many callers, each asking again as soon as it was answered: sides/closed_loop.py in Node.
 const IN_FLIGHT = 64;
-const WARM_UP_MS = 500;
+const WARM_UP_MS = 1000;
 
 export async function closedLoop(ask, seconds) {
   const took = [];

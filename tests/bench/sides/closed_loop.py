@@ -8,7 +8,7 @@ import time
 from collections.abc import Awaitable, Callable
 
 IN_FLIGHT = 64
-WARM_UP_SECONDS = 0.5
+WARM_UP_SECONDS = 1.0
 
 Ask = Callable[[bytes], Awaitable[bytes]]
 

@@ -9,29 +9,23 @@ from functools import partial
 
 import uvloop
 
-from broker.connection import BrokerAwayError, Link
 from broker.lane import Answer, Answering, NobodyThereError, Request, Requester
-from broker.lane.aiopika import AioPikaRequester, AioPikaResponder
+from broker.lane.carriers import Carrier
 from broker.liveness import Liveness
+from broker.reconnecting import BrokerAwayError
 from tests.bench.sides.closed_loop import amqp, closed_loop, seconds
 from tests.bench.sides.words import Say, Word
 from tests.support.eventually import eventually
 
 
-def carry(answering: Answering | None) -> tuple[Requester | None, list[Link]]:
-    """One end of the lane and its links: who answers with `answering`, else who asks."""
-    link = Link(amqp(), name="bench")
-    if answering is None:
-        return AioPikaRequester(link, owner="bench"), [link]
-    consuming = Link(amqp(), name="bench requests")
-    AioPikaResponder("bench", (Say.topic,), answering, consuming=consuming, publishing=link, liveness=Liveness(link))
-    return None, [link, consuming]
-
-
 @asynccontextmanager
-async def carried(answering: Answering | None = None) -> AsyncIterator[Requester | None]:
-    """One end, connected."""
-    requester, links = carry(answering)
+async def carried(answering: Answering | None = None) -> AsyncIterator[Requester]:
+    """Who asks, connected; with `answering` also who answers."""
+    carrier = Carrier(amqp(), name="bench")
+    requester, links = carrier.requester(owner="bench"), [carrier.publishing]
+    if answering is not None:
+        carrier.responder("bench", (Say.topic,), answering, Liveness(carrier.publisher))
+        links.append(carrier.consuming)
     async with AsyncExitStack() as stack:
         for link in links:
             await link.start()
@@ -55,7 +49,6 @@ async def work() -> None:
 async def measure() -> None:
     """Ask for so many seconds."""
     async with carried() as requester:
-        assert requester is not None
 
         async def ask(body: bytes) -> bytes:
             return (await requester.request(Request(Say.topic, body, time.time() + 5))).body
