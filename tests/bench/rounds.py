@@ -68,7 +68,7 @@ class Table:
 
 
 def alternate(sides: Mapping[str, Run], plan: Plan) -> dict[str, dict[str, Spread]]:
-    """Measure the sides in turn, in the opposite order every other round, after one that warms up and does not count."""
+    """Measure the sides in turn, in the opposite order every other round, after one that does not count."""
     found: dict[str, list[Figures]] = {name: [] for name in sides}
     for number in range(plan.rounds + 1):
         for name in list(sides) if number % 2 == 0 else reversed(list(sides)):
