@@ -16,6 +16,7 @@ from starlette.types import Message, Receive, Scope, Send
 from broker.telemetry import log
 from edge_api.gateway import Gateway, Visit
 from edge_api.incoming import ClientGoneError, Incoming
+from edge_api.patience import Patience
 from edge_api.platform_routes import template_of
 from edge_api.problems import RefusedError, internal_error, problem
 from edge_api.responses import Response
@@ -29,6 +30,7 @@ class Door:
         self._gateway = gateway
         self._platform = platform
         self.telemetry = Telemetry()
+        self._patience = Patience()
         self.in_progress = 0
         """How many requests are being answered."""
 
@@ -52,7 +54,7 @@ class Door:
                 visit.route = template
                 status = await self._serve_platform(scope, receive, send, visit)
             else:
-                incoming = Incoming(scope, receive)
+                incoming = Incoming(scope, receive, self._patience)
                 response = await self._response(scope, incoming, visit)
                 status = response.status
                 await incoming.discard()

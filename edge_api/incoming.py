@@ -11,6 +11,7 @@ import math
 
 from starlette.types import Receive, Scope
 
+from edge_api.patience import Patience
 from edge_api.problems import RefusedError, body_too_large, body_too_slow
 
 MAX_BODY = 1 << 20
@@ -26,11 +27,12 @@ class ClientGoneError(Exception):
 class Incoming:
     """One request; its body can be had once."""
 
-    __slots__ = ("_begun", "_left", "_receive", "headers")
+    __slots__ = ("_begun", "_left", "_patience", "_receive", "headers")
 
-    def __init__(self, scope: Scope, receive: Receive) -> None:
+    def __init__(self, scope: Scope, receive: Receive, patience: Patience) -> None:
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
         self._receive = receive
+        self._patience = patience
         self._begun = False
         length = self.headers.get(b"content-length", b"")
         self._left = int(length) if length.isdigit() else math.inf
@@ -41,8 +43,7 @@ class Incoming:
         if MAX_BODY < self._left < math.inf:
             raise RefusedError(body_too_large())
         try:
-            async with asyncio.timeout(BODY_WITHIN_SECONDS):
-                return await self._rest(bytearray(await self._next()))
+            return await self._patience.wait(self._read(), within=BODY_WITHIN_SECONDS)
         except TimeoutError:
             self._left = 0
             raise RefusedError(body_too_slow()) from None
@@ -58,7 +59,8 @@ class Incoming:
                 while self._left and left > 0:
                     left -= len(await self._next())
 
-    async def _rest(self, body: bytearray) -> bytes:
+    async def _read(self) -> bytes:
+        body = bytearray(await self._next())
         while self._left and len(body) <= MAX_BODY:
             body += await self._next()
         if len(body) > MAX_BODY:
