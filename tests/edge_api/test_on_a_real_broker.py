@@ -247,6 +247,19 @@ async def test_a_large_body_is_refused_over_a_real_connection(amqp: str, size: i
         assert (await client.post("/greetings", json={"name": "Ann"})).json() == {"words": "Ann"}
 
 
+async def test_path_and_headers_come_in_as_they_were_sent(amqp: str) -> None:
+    port = str(free_port())
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(serving(plug(), amqp_url=amqp, database_url=None))
+        await stack.enter_async_context(process(amqp, HEDGEROW_PORT=port))
+        client = await stack.enter_async_context(httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}"))
+        await eventually(lambda: reachable(client), within=15)
+        assert (await client.get("/greetings/a%2Fb")).json() == {"words": "Hello, a/b!"}
+        assert (await client.get("/greetings/%FF")).json()["type"] == "/problems/malformed-url"
+        not_ascii = {b"authorization": "Bearer é".encode()}
+        assert (await client.get("/greetings/Ann", headers=not_ascii)).status_code == 401
+
+
 async def chunks(size: int) -> AsyncIterator[bytes]:
     for _ in range(0, size, 1 << 16):
         yield b" " * (1 << 16)
