@@ -5,6 +5,7 @@ for ever.
 """
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import cast
 
 import aio_pika
@@ -35,7 +36,7 @@ class Link(Reconnecting[AbstractConnection]):
     async def channel(self, connection: AbstractConnection, *, publisher_confirms: bool = True) -> AbstractChannel:
         """A channel that a setup can't do without: when the broker closes it, or cancels what is consumed on it, the
         connection is made again. Unroutable messages raise on it, where it confirms."""
-        lost = self._closed.set
+        lost = partial(self._lose, self._closed)
         channel = await connection.channel(publisher_confirms=publisher_confirms, on_return_raises=publisher_confirms)
         channel.close_callbacks.add(lambda *_: lost())
         (await channel.get_underlay_channel()).on_consumer_cancel_callbacks.add(lambda _: lost())

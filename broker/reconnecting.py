@@ -10,6 +10,7 @@ import contextlib
 import random
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Generic, Protocol, TypeVar
 from urllib.parse import unquote, urlsplit
 
@@ -109,13 +110,15 @@ class Reconnecting(Generic[C]):
                 if failures == 1:
                     log.warning("the broker can't be reached, trying on", link=self.name, error=repr(error))
             finally:
-                self._lost()
+                self._lose(self._closed)
+            if self._refusal is not None:
+                self._news.set()
             await self._drop()
             await asyncio.sleep(min(MAX_BACK_OFF, 0.1 * 2**failures) * random.uniform(0.5, 1.0))  # noqa: S311
 
     async def _connect(self) -> None:
         self._closed = closed = asyncio.Event()
-        self.connection = await self._dial(closed.set)
+        self.connection = await self._dial(partial(self._lose, closed))
         for setup in self._setups:
             await setup(self.connection)
         if not closed.is_set():
@@ -123,12 +126,13 @@ class Reconnecting(Generic[C]):
             self._up.set()
             self._news.set()
 
-    def _lost(self) -> None:
+    def _lose(self, closed: asyncio.Event) -> None:
+        """Say so at once, and once a connection."""
+        if closed.is_set():
+            return
+        closed.set()
         self._up.clear()
-        if self._refusal is None:
-            self._news.clear()
-        else:
-            self._news.set()
+        self._news.clear()
         for callback in self._losses:
             callback()
 

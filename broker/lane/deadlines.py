@@ -1,7 +1,7 @@
 """One timer for any number of deadlines.
 
 Promise: what is not done by its deadline fails at most two `GRAIN`s later, and never before; adding and removing cost
-the same however many there are.
+the same however many there are; what is done takes no room, however late its deadline is.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ class Deadlines:
 
     def _tick(self, loop: asyncio.AbstractEventLoop) -> None:
         now = int(loop.time() / GRAIN)
-        for due in [slot for slot in self._slots if slot <= now]:
+        for due in [slot for slot, futures in self._slots.items() if slot <= now or not futures]:
             for future in self._slots.pop(due):
                 if not future.done():
                     future.set_exception(self._error())

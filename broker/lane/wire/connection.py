@@ -8,7 +8,7 @@ specification.
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import count
 from typing import Any, cast
 
@@ -18,6 +18,7 @@ from broker.lane.wire.address import Address
 from broker.lane.wire.frames import (
     FRAME_MAX,
     HEARTBEAT_FRAME,
+    OVERHEAD,
     Delivery,
     FramingError,
     Reader,
@@ -25,13 +26,15 @@ from broker.lane.wire.frames import (
     message_frames,
 )
 from broker.reconnecting import BrokerAwayError, LoginRefusedError
-from broker.telemetry import LANE_DROPPED
+from broker.telemetry import LANE_DROPPED, log
 
 CONNECT_WITHIN = 5.0
 ANSWER_WITHIN = 10.0
 """How long the broker may take to answer a method, in seconds."""
 _REFUSED = (403, 530)
 """ACCESS_REFUSED, NOT_ALLOWED (1.2, reply codes)."""
+_LEAST_FRAME_MAX = 4096
+"""What every peer must accept (1.2, frame-min-size)."""
 
 
 class ClosedByBrokerError(BrokerAwayError):
@@ -54,6 +57,7 @@ class Wire(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._reader = Reader(self._content, self._confirm, self._method)
         self._zero = Channel(self, 0)
+        self._zero.expect("Connection.Start")
         self._channels = {0: self._zero}
         self._transport: asyncio.WriteTransport
         self._out: list[bytes] = []
@@ -98,6 +102,7 @@ class Wire(asyncio.Protocol):
         if self.error is not None:
             return
         self.error = error
+        self._reader.ended = True
         if self._heartbeat is not None:
             self._heartbeat.cancel()
         self._transport.abort()
@@ -131,6 +136,7 @@ class Wire(asyncio.Protocol):
             self._reader.feed(data)
         except FramingError as error:
             LANE_DROPPED.labels("frame-violation").inc()
+            log.error("the broker broke the protocol", exc_info=error)
             self.abort(BrokerAwayError(f"the broker broke the protocol: {error}"))
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -151,9 +157,11 @@ class Wire(asyncio.Protocol):
             "connection_name": name,
             "capabilities": {**capabilities, "publisher_confirms": True, "authentication_failure_close": True},
         }
-        said = await self._zero.call(commands.Connection.StartOk(properties, mechanism, response, "en_US"))
-        tune = cast(commands.Connection.Tune, said)
-        self.frame_max = self._reader.frame_max = min(tune.frame_max or FRAME_MAX, FRAME_MAX)
+        self._zero.expect("Connection.Tune")
+        self._zero.send(commands.Connection.StartOk(properties, mechanism, response, "en_US"))
+        tune = cast(commands.Connection.Tune, await self._zero.answer())
+        self.frame_max = max(min(tune.frame_max or FRAME_MAX, FRAME_MAX), _LEAST_FRAME_MAX)
+        self._reader.payload_max = self.frame_max - OVERHEAD
         interval = min(tune.heartbeat or address.heartbeat, address.heartbeat)
         self._zero.send(commands.Connection.TuneOk(tune.channel_max or 0, self.frame_max, interval))
         await self._zero.call(commands.Connection.Open(address.vhost))
@@ -222,8 +230,8 @@ class Channel:
         self.on_confirm: Callable[[int, bool, bool], None] = lambda tag, multiple, taken: None
         self.on_end: Callable[[BrokerAwayError], None] = wire.abort
         self._turn = asyncio.Lock()
+        self._expected: Sequence[str] = ()
         self._waiting: asyncio.Future[base.Frame] | None = None
-        self._early: base.Frame | None = None
 
     async def call(self, *methods: base.Frame) -> base.Frame:
         """Send synchronous methods, each after the answer to the one before; the last answer. Raises
@@ -231,21 +239,21 @@ class Channel:
         async with self._turn:
             for method in methods:
                 self.send(method)
+                self.expect(*method.valid_responses)
                 answer = await self.answer()
             return answer
 
+    def expect(self, *names: str) -> None:
+        """The next method that answers must be one of these."""
+        self._expected, self._waiting = names, asyncio.get_running_loop().create_future()
+
     async def answer(self) -> base.Frame:
-        """The next method that answers. Raises BrokerAwayError. Who gives up waiting gives up the connection: the
-        answer would be taken for another's."""
-        if self.error is not None:
-            raise self.error
-        if self._early is not None:
-            early, self._early = self._early, None
-            return early
-        self._waiting = asyncio.get_running_loop().create_future()
+        """What was expected. Raises BrokerAwayError. Who gives up waiting gives up the connection: the answer would be
+        taken for another's."""
+        waiting = cast("asyncio.Future[base.Frame]", self._waiting)
         try:
             async with asyncio.timeout(ANSWER_WITHIN):
-                return await self._waiting
+                return await waiting
         except (TimeoutError, asyncio.CancelledError) as error:
             self.wire.abort(BrokerAwayError("the broker did not answer in time"))
             if isinstance(error, TimeoutError):
@@ -255,11 +263,10 @@ class Channel:
             self._waiting = None
 
     def answered(self, method: base.Frame) -> None:
-        """Take the answer to what was called."""
-        if self._waiting is None:
-            self._early = method
-        elif not self._waiting.done():
-            self._waiting.set_result(method)
+        """Take the answer to what was called. Raises FramingError for what answers nothing."""
+        if self._waiting is None or self._waiting.done() or method.name not in self._expected:
+            raise FramingError(f"nobody waits for {method.name}")
+        self._waiting.set_result(method)
 
     def send(self, method: base.Frame) -> None:
         """Send a method that is not answered. Raises BrokerAwayError."""
@@ -280,6 +287,7 @@ class Channel:
         self.error = error
         if self._waiting is not None and not self._waiting.done():
             self._waiting.set_exception(error)
+            self._waiting.exception()  # seen, also where nobody waits yet
         self.on_end(error)
 
 

@@ -45,8 +45,12 @@ def properties(
     user_id: str | None = None,
     persistent: bool = False,
 ) -> bytes:
-    """Flags and values of a content header (4.2.6.1) for a body of JSON, in the order of the flags."""
-    flags, values = 0xA000, [b"", _JSON, write_table(headers)]
+    """Flags and values of a content header (4.2.6.1) for a body of JSON, in the order of the flags. Raises ValueError
+    for what AMQP has no words for."""
+    try:
+        flags, values = 0xA000, [b"", _JSON, write_table(headers)]
+    except _MALFORMED as error:
+        raise ValueError(f"headers that can't be written: {error!r}") from error
     if persistent:
         flags |= 0x1000
         values.append(b"\2")
@@ -123,7 +127,7 @@ def _read_properties(raw: bytes) -> Properties:
 
 
 def write_table(table: Mapping[str, Any]) -> bytes:
-    """A field table (4.2.5.5). Raises ValueError or TypeError for what AMQP has no words for."""
+    """A field table (4.2.5.5). Raises ValueError and its like for what AMQP has no words for."""
     parts: list[bytes] = []
     for name, value in table.items():
         kind = type(value)

@@ -20,6 +20,7 @@ FRAME_MAX = 131_072
 END = b"\xce"
 OVERHEAD = 8
 """What a frame adds to its payload: 7 bytes before, 1 after."""
+_BESIDE_PROPERTIES = OVERHEAD + 12
 HEARTBEAT_FRAME = b"\x08\x00\x00\x00\x00\x00\x00\xce"
 _END = END[0]
 _BASIC = 60
@@ -29,6 +30,7 @@ _FRAME = struct.Struct(">BHI")
 _CONTENT = struct.Struct(">BHIHHQ")
 _CONTENT_HEADER = struct.Struct(">HHQ")
 _ACKNOWLEDGE = struct.Struct(">BHIIQ?B")
+_ACK_SIZE, _LEAST_HEADER = 13, 14
 _TAG_AND_BIT = struct.Struct(">QB")
 _U32 = struct.Struct(">I")
 _MALFORMED = (struct.error, LookupError, ValueError, TypeError, OverflowError, PAMQPException)
@@ -40,7 +42,7 @@ class FramingError(Exception):
 
 @dataclass(slots=True)
 class Delivery:
-    """A message that was delivered, its properties as they came."""
+    """A message that was delivered, its properties as they came. `missing` is -1 until its header has come."""
 
     tag: int
     redelivered: bool
@@ -48,7 +50,7 @@ class Delivery:
     key: bytes
     properties: bytes = b""
     body: bytes = b""
-    missing: int = 0
+    missing: int = -1
     parts: list[bytes] = field(default_factory=list)
 
 
@@ -59,7 +61,7 @@ class Returned:
     reason: str
     properties: bytes = b""
     body: bytes = b""
-    missing: int = 0
+    missing: int = -1
     parts: list[bytes] = field(default_factory=list)
 
 
@@ -73,8 +75,11 @@ def publish_frame(channel: int, exchange: str, key: str, *, mandatory: bool) -> 
 
 
 def message_frames(publish: bytes, channel: int, properties: bytes, body: bytes, *, frame_max: int) -> bytes:
-    """The frames of one message (4.2.6) as one buffer; a large body is split."""
+    """The frames of one message (4.2.6) as one buffer; a large body is split. Raises ValueError for properties that
+    don't fit into a frame: they can't be split."""
     size = len(body)
+    if len(properties) > frame_max - _BESIDE_PROPERTIES:
+        raise ValueError(f"properties of {len(properties)} bytes")
     header = _CONTENT.pack(HEADER, channel, 12 + len(properties), _BASIC, 0, size) + properties + END
     if not size:
         return publish + header
@@ -107,18 +112,20 @@ class Reader:
         self._on_method = on_method
         self._rest = b""
         self._begun: dict[int, Delivery | Returned] = {}
-        self.frame_max = FRAME_MAX
+        self.payload_max = FRAME_MAX - OVERHEAD
+        self.ended = False
+        """Set when nothing that follows is of interest."""
 
     def feed(self, data: bytes) -> None:
         """Read what arrived. Raises FramingError."""
         data = self._rest + data if self._rest else data
         at, end, begun = 0, len(data), self._begun
         try:
-            while end - at >= OVERHEAD:
+            while end - at >= OVERHEAD and not self.ended:
                 kind, channel, size = _FRAME.unpack_from(data, at)
                 start = at + 7
                 stop = start + size
-                if size > self.frame_max:
+                if size > self.payload_max:
                     raise FramingError(f"a frame of {size} bytes")
                 if stop >= end:
                     break
@@ -128,6 +135,8 @@ class Reader:
                     self._method(channel, data, start, stop)
                 elif kind == HEADER:
                     content = begun[channel]
+                    if content.missing >= 0 or size < _LEAST_HEADER:
+                        raise FramingError("a header that does not belong there, or is too short")
                     _, _, content.missing = _CONTENT_HEADER.unpack_from(data, start)
                     content.properties = data[start + 12 : stop]
                     if not content.missing:
@@ -169,9 +178,13 @@ class Reader:
             at = start + 5 + data[start + 4]  # the consumer tag: there is one consumer a channel
             tag, redelivered = _TAG_AND_BIT.unpack_from(data, at)
             middle = at + 10 + data[at + 9]
-            exchange, key = data[at + 10 : middle], data[middle + 1 : middle + 1 + data[middle]]
+            exchange, key = data[at + 10 : middle], data[middle + 1 : stop]
+            if len(key) != data[middle]:
+                raise FramingError("a delivery does not end where it should")
             self._begun[channel] = Delivery(tag, redelivered & 1 == 1, exchange, key)
         elif method == _ACK:
+            if stop - start != _ACK_SIZE:
+                raise FramingError("an acknowledgement does not end where it should")
             tag, multiple = _TAG_AND_BIT.unpack_from(data, start + 4)
             self._on_confirm(channel, tag, multiple & 1 == 1)
         else:

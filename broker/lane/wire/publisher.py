@@ -5,6 +5,7 @@ are matched by delivery tag, returned messages by a message id that no two attem
 """
 
 import asyncio
+import contextlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,11 +14,14 @@ from pamqp import commands
 from broker.ids import new_token
 from broker.lane.deadlines import Deadlines
 from broker.lane.wire.connection import Channel, Wire
-from broker.lane.wire.fields import properties, read_properties
+from broker.lane.wire.fields import MalformedPropertiesError, properties, read_properties
 from broker.lane.wire.frames import Delivery, Returned, publish_frame
 from broker.lane.wire.link import WireLink
 from broker.publisher import ChannelLostError, PublishRefusedError
 from broker.reconnecting import BrokerAwayError, Reconnecting
+
+MAX_UNDER_WAY = 20_000
+"""A broker that takes messages and confirms none must not fill the memory."""
 
 
 class WirePublisher:
@@ -48,6 +52,8 @@ class WirePublisher:
         try:
             raw = properties(headers, message_id=message_id, persistent=persistent, **named)
             confirming = await self._ready()
+            if not confirming.channel.wire.writable.is_set():
+                await confirming.channel.wire.until_writable(within=within)
             taken = confirming.publish(exchange, key, raw, body, mandatory=mandatory, message_id=message_id)
         except (TypeError, ValueError, OverflowError) as error:
             raise PublishRefusedError(f"{exchange} {key}: AMQP has no words for it: {error}") from error
@@ -92,6 +98,8 @@ class _Confirming:
         self, exchange: str, key: str, raw: bytes, body: bytes, *, mandatory: bool, message_id: str
     ) -> asyncio.Future[str | None]:
         """Send. Raises BrokerAwayError, ValueError."""
+        if len(self._under_way) >= MAX_UNDER_WAY:
+            raise BrokerAwayError(f"{MAX_UNDER_WAY} messages wait for their confirms")
         self.channel.publish(publish_frame(self.channel.number, exchange, key, mandatory=mandatory), raw, body)
         self._last += 1
         taken: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
@@ -100,7 +108,7 @@ class _Confirming:
 
     def _confirmed(self, tag: int, multiple: bool, taken: bool) -> None:
         first = next(iter(self._under_way), tag)
-        for confirmed in range(first, tag + 1) if multiple else (tag,):
+        for confirmed in range(first, min(tag, self._last) + 1) if multiple else (tag,):
             message_id, waiting = self._under_way.pop(confirmed, ("", None))
             why = self._returned.pop(message_id, None if taken else "the broker did not take it")
             if waiting is not None and not waiting.done():
@@ -108,11 +116,12 @@ class _Confirming:
 
     def _came_back(self, content: Delivery | Returned) -> None:
         if isinstance(content, Returned):
-            self._returned[read_properties(content.properties).message_id or ""] = content.reason
+            with contextlib.suppress(MalformedPropertiesError):  # not one of ours
+                self._returned[read_properties(content.properties).message_id or ""] = content.reason
 
     def _ended(self, error: BrokerAwayError) -> None:
         lost = self.channel.wire.error or ChannelLostError(str(error))
         for _, waiting in self._under_way.values():
             if not waiting.done():
-                waiting.set_exception(lost)
+                waiting.set_exception(type(lost)(str(lost)))  # one each: an exception collects whoever raises it
         self._under_way.clear()

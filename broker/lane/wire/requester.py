@@ -54,8 +54,8 @@ class WireRequester:
             raise OverloadedError(request.topic)
         correlation_id = new_token()
         answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        self._waiting[correlation_id] = answer
         due = self._deadlines.add(answer, within=left)
+        self._waiting[correlation_id] = answer
         try:
             if not channel.wire.writable.is_set():
                 await channel.wire.until_writable(within=left)
@@ -64,6 +64,8 @@ class WireRequester:
         finally:
             del self._waiting[correlation_id]
             due.discard(answer)
+            if answer.done() and not answer.cancelled():
+                answer.exception()  # seen, also where it could not even be sent
 
     def _publish(self, channel: Channel, request: Request, correlation_id: str, left: float) -> None:
         raw = properties(
@@ -101,13 +103,15 @@ class WireRequester:
 
     def _read(self, raw: bytes) -> tuple[str, bool]:
         """The correlation id, and whether it is a refusal. Replies of one sort differ in nothing but that id, so what
-        stands before it is read once."""
+        stands before it is read once. Raises MalformedPropertiesError."""
         refused = self._outcomes.get(raw[:-_TOKEN])
         if refused is not None and raw[-_TOKEN] == _TOKEN - 1:
             return raw[1 - _TOKEN :].decode("ascii", "replace"), refused
         read = read_properties(raw)
         refused, correlation_id = read.headers.get(OUTCOME) == REFUSED, read.correlation_id or ""
-        if raw[-_TOKEN:] == b"\x20" + correlation_id.encode() and len(self._outcomes) < _REMEMBERED:
+        if raw[-_TOKEN:] == b"\x20" + correlation_id.encode() and len(raw) < _REMEMBERED:
+            if len(self._outcomes) >= _REMEMBERED:
+                self._outcomes.clear()
             self._outcomes[raw[:-_TOKEN]] = refused
         return correlation_id, refused
 

@@ -17,7 +17,7 @@ from broker.lane.headers import OUTCOME, REFUSED, REPLIED
 from broker.lane.taking import PREFETCH, Delivered, Taking
 from broker.lane.wire.acknowledging import Acknowledging
 from broker.lane.wire.connection import Channel, Wire
-from broker.lane.wire.fields import MalformedPropertiesError, properties, read_properties, with_correlation_id
+from broker.lane.wire.fields import properties, read_properties, with_correlation_id
 from broker.lane.wire.frames import Delivery, Returned, publish_frame
 from broker.lane.wire.link import WireLink
 from broker.lane.wire.publisher import WirePublisher
@@ -74,11 +74,12 @@ class WireResponder:
         self._liveness.watch(self._queue)
         busy = self._liveness.busy(self._queue)
         self._consuming = [
-            _Consuming(channel, self._taking.take, busy, self._is_probe),
-            _Consuming(alone, self._taking.take_suspect, busy, self._is_probe),
+            *(earlier for earlier in self._consuming if earlier.running),
+            _Consuming(channel, self._queue, self._taking.take, busy, self._is_probe),
+            _Consuming(alone, topology.suspects_queue(self._service), self._taking.take_suspect, busy, self._is_probe),
         ]
-        await self._consuming[0].begin(self._queue, prefetch=PREFETCH)
-        await self._consuming[1].begin(topology.suspects_queue(self._service), prefetch=1)
+        await self._consuming[-2].begin(prefetch=PREFETCH)
+        await self._consuming[-1].begin(prefetch=1)
 
     def _is_probe(self, delivery: Delivery) -> bool:
         self._liveness.prove(self._queue)
@@ -101,41 +102,45 @@ class WireResponder:
 
 
 class _Consuming:
-    """One consumer on a channel of its own."""
+    """One consumer on a channel of its own; its tag is the queue's name."""
 
     def __init__(
         self,
         channel: Channel,
+        queue: str,
         take: Callable[[Delivered], Awaitable[None]],
         busy: Busy,
         is_probe: Callable[[Delivery], bool],
     ) -> None:
         self._channel = channel
+        self._queue = queue
         self._take = take
         self._busy = busy
         self._is_probe = is_probe
         self._acknowledging = Acknowledging(channel)
-        self._running: dict[int, asyncio.Task[None]] = {}
+        self._draining = False
+        self.running: dict[int, asyncio.Task[None]] = {}
         self._loop = asyncio.get_running_loop()
         channel.on_content = self._arrived
 
-    async def begin(self, queue: str, *, prefetch: int) -> None:
-        """Consume. The consumer's tag is the queue's name."""
+    async def begin(self, *, prefetch: int) -> None:
+        """Consume, unless it drains already."""
         await self._channel.call(commands.Basic.Qos(prefetch_count=prefetch))
-        self._tag = queue
-        await self._channel.call(commands.Basic.Consume(queue=queue, consumer_tag=queue))
+        if not self._draining:
+            await self._channel.call(commands.Basic.Consume(queue=self._queue, consumer_tag=self._queue))
 
     async def drain(self) -> None:
         """Take nothing new, finish what has begun, acknowledge it."""
+        self._draining = True
         with contextlib.suppress(BrokerAwayError):
-            await self._channel.call(commands.Basic.Cancel(consumer_tag=self._tag))
-        if self._running:
-            await asyncio.wait(self._running.values())
+            await self._channel.call(commands.Basic.Cancel(consumer_tag=self._queue))
+        if self.running:
+            await asyncio.wait(self.running.values())
         self._acknowledging.flush()
 
     def _arrived(self, delivery: Delivery | Returned) -> None:
         if isinstance(delivery, Delivery):
-            self._running[delivery.tag] = self._loop.create_task(self._settle(delivery))
+            self.running[delivery.tag] = self._loop.create_task(self._settle(delivery))
 
     async def _settle(self, delivery: Delivery) -> None:
         try:
@@ -144,17 +149,17 @@ class _Consuming:
             else:
                 with self._busy:
                     await self._take(self._delivered(delivery))
-        except MalformedPropertiesError as error:
+        except Exception as error:  # whatever a stranger wrote: what stays unacknowledged uses up the prefetch
             LANE_DROPPED.labels("malformed").inc()
-            log.warning("a request was dropped", error=str(error)[:300])
+            log.warning("a request was dropped", error=repr(error)[:300])
             self._acknowledging.finish(delivery.tag)
         finally:
-            del self._running[delivery.tag]
+            del self.running[delivery.tag]
 
     def _delivered(self, delivery: Delivery) -> Delivered:
         read = read_properties(delivery.properties)
         acknowledge = partial(self._acknowledge, delivery)
-        return Delivered(delivery.key.decode(), delivery.body, read, delivery.redelivered, acknowledge)
+        return Delivered(delivery.key.decode(errors="replace"), delivery.body, read, delivery.redelivered, acknowledge)
 
     async def _acknowledge(self, delivery: Delivery) -> None:
         self._acknowledging.finish(delivery.tag)
