@@ -1,4 +1,4 @@
-"""The SQL of what is asked for most, straight through asyncpg (docs/decisions/0006-hot-reads.md).
+"""The SQL of what is asked for most, straight through asyncpg (docs/decisions/0008-hot-reads.md).
 
 Promise: PostgreSQL writes a product as the contract does.
 """
