@@ -7,6 +7,7 @@ itself (exit code 70), so that whoever supervises it starts it again.
 
 import asyncio
 import contextlib
+import gc
 import os
 import signal
 import sys
@@ -34,11 +35,10 @@ from broker.reconnecting import BrokerAwayError, LoginRefusedError, Reconnecting
 from broker.relay import Relay
 from broker.retries import Retries
 from broker.service import Service
-from broker.subscriptions import Subscriptions
+from broker.subscriptions import GRACE, Subscriptions
 from broker.telemetry import configure_logging, log
 from broker.transaction import Database, DatabaseAwayError, Transaction
 
-GRACE = 8.0
 BROKER_PATIENCE = 60.0
 PRUNE_EVERY = 3600.0
 STUCK = 70
@@ -144,6 +144,8 @@ async def _serve(service: Service, amqp_url: str, database_url: str | None) -> i
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with running(service, amqp_url=amqp_url, database_url=database_url, stop=stop) as it:
+        gc.collect()
+        gc.freeze()  # else a full collection stops everything for 50 ms, to find that the modules are still there
         waits = [asyncio.create_task(stop.wait()), asyncio.create_task(it.stuck.wait())]
         await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         for wait in waits:

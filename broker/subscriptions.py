@@ -26,6 +26,7 @@ from broker.transaction import Database
 
 PREFETCH = 20
 GRACE = 8.0
+"""How long what has begun may take to finish once nothing new is taken, in seconds."""
 
 
 class Subscriptions:
