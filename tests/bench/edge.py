@@ -2,7 +2,9 @@
 
 From HTTP through RabbitMQ to a handler that answers a constant, and back: two processes a side, 64 connections. Bare,
 nothing is verified, counted or logged by the peers (ours counts and logs always). In full, each side verifies an
-ES256 token (and remembers the verified), counts in both processes, and writes a log line a request to a file.
+ES256 token (and remembers the verified), counts in both processes, and writes a log line a request to a file. The
+peers have no Nagle delay, a prefetch of 200 and acknowledged requests; Moleculer is measured with its own balancer and
+with the broker's queue as balancer; NestJS takes replies by direct reply-to, as it always does.
 """
 
 import json

@@ -40,13 +40,22 @@ class Ground:
     runtime: dict[str, Any]
     took: float
     programs: State = field(default_factory=lambda: State(FOLDER / "programs"))
+    vhosts: list[str] = field(default_factory=list)
 
     def vhost(self, name: str) -> str:
         """The AMQP address of an empty virtual host."""
         parts = urlsplit(str(self.runtime["amqp"]))
         with self.management() as management:
             management.make_vhost(name, administrator=unquote(parts.username or "guest"))
+        self.vhosts.append(name)
         return urlunsplit(parts._replace(path=f"/{quote(name, safe='')}"))
+
+    def tidy_up(self) -> None:
+        """Remove the virtual hosts from a broker that was here before us; our own is thrown away as a whole."""
+        if "HEDGEROW_AMQP_URL" in os.environ:
+            with self.management() as management:
+                for name in self.vhosts:
+                    management.drop_vhost(name)
 
     @property
     def passed_on(self) -> dict[str, str]:
@@ -119,7 +128,10 @@ def ground(*arguments: str, port: int | None = None, fresh: bool = True) -> Iter
         here = Ground(state, state.read("runtime.json"), time.monotonic() - began)
         if not here.runtime["rabbitmq_management"]:
             raise Failure("The bench needs HEDGEROW_RABBITMQ_MANAGEMENT_URL beside HEDGEROW_AMQP_URL.")
-        yield here
+        try:
+            yield here
+        finally:
+            here.tidy_up()
 
 
 @contextmanager
