@@ -16,7 +16,18 @@ from typing import Any
 from infra.launcher.failure import Failure
 
 _PR_SET_PDEATHSIG = 1
-_PASSED_ON = ("PATH", "HOME", "USER", "LANG", "LC_ALL", "TZ", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR")
+_PASSED_ON = (
+    "HEDGEROW_LANE",
+    "PATH",
+    "HOME",
+    "USER",
+    "LANG",
+    "LC_ALL",
+    "TZ",
+    "TMPDIR",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+)
 STATE_MARK = "HEDGEROW_LAUNCHED_FROM"
 
 
