@@ -1,12 +1,16 @@
-"""Both ends of the request lane, for every carrier there is."""
+"""Both ends of the request lane, for every carrier there is; and a broker that is not real."""
 
+import asyncio
+import gc
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from typing import Any
 
 import pytest
 
 from broker.lane.carriers import CARRIERS
 from tests.broker.lane.carriers import Lane
+from tests.broker.lane.fake_broker import FakeBroker, fake_broker
 from tests.support.cuts import cuttable
 from tests.support.servers import RealServers
 
@@ -16,3 +20,20 @@ async def lane(request: pytest.FixtureRequest, amqp: str, servers: RealServers) 
     """A lane on a virtual host of its own."""
     async with AsyncExitStack() as stack:
         yield Lane(request.param, cuttable(servers, amqp), stack)
+
+
+@pytest.fixture
+async def broker() -> AsyncIterator[FakeBroker]:
+    """A broker that does as it is told."""
+    async with fake_broker() as broker:
+        yield broker
+
+
+@pytest.fixture
+async def no_complaints() -> AsyncIterator[None]:
+    """The loop must not complain: neither of exceptions in callbacks nor of ones that nobody has seen."""
+    complaints: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, complaint: complaints.append(complaint))
+    yield
+    gc.collect(1)  # what is young: everything would take a while
+    assert complaints == []
