@@ -102,7 +102,8 @@ class Gateway:
         try:
             return await self._requester.request(request)
         except tuple(_FAILURES) as error:
-            raise RefusedError(_FAILURES[type(error)]()) from error
+            kind = next(kind for failure, kind in _FAILURES.items() if isinstance(error, failure))
+            raise RefusedError(kind()) from error
 
 
 def respond(answer: Answer, route: Route, request: Request) -> Response:

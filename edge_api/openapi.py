@@ -30,6 +30,7 @@ from edge_api.problems import (
     malformed_url,
     overloaded,
     unsupported_media_type,
+    url_too_long,
 )
 from edge_api.routing import Target
 from edge_api.schemas import Components, Schema
@@ -176,7 +177,7 @@ def _problem_response(status: int) -> dict[str, Any]:
 
 
 def _usual_refusals(target: Target) -> list[RefusalKind]:
-    kinds = [malformed_url, unauthenticated, invalid_request, internal_error, bad_answer]
+    kinds = [malformed_url, url_too_long, unauthenticated, invalid_request, internal_error, bad_answer]
     kinds += [nobody_there, broker_away, overloaded, keys_unavailable, deadline_passed]
     if target.route.who == "staff":
         kinds.append(forbidden)

@@ -14,6 +14,7 @@ method_not_allowed = refusal("method-not-allowed", 405, "This address does not k
 malformed_url = refusal("malformed-url", 400, "The address is not valid UTF-8, percent-encoded.")
 bad_idempotency_key = refusal("bad-idempotency-key", 400, "An idempotency key is 1 to 255 printable ASCII characters.")
 body_too_slow = refusal("body-too-slow", 408, "The body did not arrive in time.")
+url_too_long = refusal("url-too-long", 414, "The address is longer than 8 KiB.")
 body_too_large = refusal("body-too-large", 413, "The body is larger than 1 MiB.")
 unsupported_media_type = refusal("unsupported-media-type", 415, "The body must be application/json.")
 internal_error = refusal("internal-error", 500, "Something went wrong here.")

@@ -18,9 +18,12 @@ from edge_api.problems import (
     fields_refused,
     malformed_url,
     unsupported_media_type,
+    url_too_long,
 )
 
 MAX_QUERY_FIELDS = 100
+MAX_URL = 8192
+"""It travels in the headers of a message, which must fit into one frame."""
 MAX_WAIT_SECONDS = 30
 NO_FIELDS = b"{}"
 _PRINTABLE = re.compile(rb"[\x21-\x7e]([\x20-\x7e]{0,253}[\x21-\x7e])?")
@@ -32,7 +35,10 @@ Headers = Mapping[bytes, bytes]
 
 
 def fields_in_url(route: Route, in_path: dict[str, str], query: bytes) -> dict[str, str]:
-    """The parameters of path and query string. Raises RefusedError for what is unknown, there twice, or holds NUL."""
+    """The parameters of path and query string. Raises RefusedError for what is unknown, there twice, too long, or holds
+    NUL."""
+    if len(query) + sum(map(len, in_path.values())) > MAX_URL:
+        raise RefusedError(url_too_long())
     fields = {**_query_fields(route, query), **in_path} if query else in_path
     for name, value in fields.items():
         if "\0" in value:

@@ -36,6 +36,13 @@ async def test_an_address_that_makes_no_sense_is_refused(world: World, url: str)
     assert (response.status_code, response.json()["type"]) == (400, "/problems/malformed-url")
 
 
+@pytest.mark.parametrize("url", [f"/things/{'a' * 8193}", f"/things?q={'a' * 8191}"])
+async def test_an_address_that_is_too_long_is_refused(world: World, url: str) -> None:
+    response = await world.client.get(url)
+    assert (response.status_code, response.json()["type"]) == (414, "/problems/url-too-long")
+    assert (await world.client.get("/things?q=" + "a" * 8190)).status_code == 200
+
+
 @pytest.mark.parametrize("kind", [None, "text/plain", "application/x-www-form-urlencoded", "application/jsonp", "json"])
 async def test_a_body_must_be_json_by_its_type(world: World, kind: str | None) -> None:
     response = await world.client.post("/things", content=b"{}", headers={"content-type": kind} if kind else {})

@@ -5,8 +5,15 @@ from uuid import UUID
 import pytest
 from structlog.testing import capture_logs
 
-from broker.lane import Answer, DeadlinePassedError, NobodyThereError, OverloadedError, refuse
-from broker.reconnecting import BrokerAwayError
+from broker.lane import (
+    Answer,
+    ConnectionLostError,
+    DeadlinePassedError,
+    NobodyThereError,
+    OverloadedError,
+    refuse,
+)
+from broker.reconnecting import BrokerAwayError, LoginRefusedError
 from contracts.base import FieldError, Refusal, refusal
 from tests.edge_api.world import World, offer
 
@@ -174,6 +181,8 @@ async def test_a_refusal_that_makes_no_sense_is_a_bad_answer(world: World, body:
         (NobodyThereError("x"), 503, "service-unavailable"),
         (DeadlinePassedError("x"), 504, "deadline-passed"),
         (BrokerAwayError("x"), 503, "broker-away"),
+        (ConnectionLostError("x"), 503, "broker-away"),
+        (LoginRefusedError("x"), 503, "broker-away"),
         (OverloadedError("x"), 503, "overloaded"),
     ],
 )
