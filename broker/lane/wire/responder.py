@@ -66,11 +66,11 @@ class WireResponder:
         self._replies = await wire.channel()
 
     async def _set_up_consuming(self, wire: Wire) -> None:
-        if self._draining:
-            return
         channel, alone = await wire.channel(), await wire.channel()
         await channel.call(*topology.exchanges())
         await channel.call(*topology.requests(self._service, self._topics))
+        if self._draining:
+            return
         self._liveness.watch(self._queue)
         busy = self._liveness.busy(self._queue)
         self._consuming = [

@@ -1,7 +1,7 @@
 """A broker that does as it is told: it speaks by pamqp, and answers, or does not, what a test says."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
@@ -13,7 +13,7 @@ from broker.lane.wire.connection import Wire
 from tests.support.eventually import eventually
 
 F = TypeVar("F")
-Answers = Callable[[Any], list[Frame] | bytes]
+Answers = Callable[[Any], list[Frame]]
 
 USUAL: dict[str, Answers] = {
     "Connection.StartOk": lambda _: [commands.Connection.Tune(2047, 131_072, 60)],
@@ -31,20 +31,19 @@ USUAL: dict[str, Answers] = {
 
 
 class FakeBroker:
-    """Answers what `answers` says, by the name of the method, on the same channel, or bytes as they are; without an
-    answer it is silent. `heard` has what came, `greeting` what it says first."""
+    """Answers what `answers` says, by the name of the method, on the same channel; without an answer it is silent.
+    `heard` has what came, `greeting` what it says first."""
 
     def __init__(self) -> None:
         self.answers = dict(USUAL)
-        self.greeting: list[Frame] | bytes = [commands.Connection.Start(0, 9, {}, "PLAIN AMQPLAIN", "en_US")]
+        self.greeting: list[Frame | bytes] = [commands.Connection.Start(0, 9, {}, "PLAIN AMQPLAIN", "en_US")]
         self.heard: list[tuple[int, Any]] = []
         self.url = ""
         self._writers: list[asyncio.StreamWriter] = []
 
     def say(self, *methods: Frame | bytes, channel: int = 0) -> None:
         """Send methods, or bytes, in one piece over the newest connection."""
-        parts = [method if isinstance(method, bytes) else frame.marshal(method, channel) for method in methods]
-        self._writers[-1].write(b"".join(parts))
+        self._writers[-1].write(_frames(methods, channel))
 
     def hang_up(self) -> None:
         """End the newest connection without a word."""
@@ -68,14 +67,13 @@ class FakeBroker:
         self._writers.append(writer)
         try:
             assert await reader.readexactly(8) == b"AMQP\0\0\x09\x01"
-            self.say(self.greeting) if isinstance(self.greeting, bytes) else self.say(*self.greeting)
+            writer.write(_frames(self.greeting, 0))
             while True:
                 head = await reader.readexactly(7)
                 rest = await reader.readexactly(int.from_bytes(head[3:]) + 1)
                 _, channel, said = frame.unmarshal(head + rest)
                 self.heard.append((channel, said))
-                answer = self.answers.get(said.name, lambda _: [])(said)
-                self.say(answer) if isinstance(answer, bytes) else self.say(*answer, channel=channel)
+                writer.write(_frames(self.answers.get(said.name, lambda _: [])(said), channel))
         except (asyncio.IncompleteReadError, ConnectionError):
             pass
         finally:
@@ -109,6 +107,10 @@ async def wired(broker: FakeBroker, lost: Callable[[], None] = lambda: None) -> 
         yield wire
     finally:
         await wire.close()
+
+
+def _frames(methods: Iterable[Frame | bytes], channel: int) -> bytes:
+    return b"".join(said if isinstance(said, bytes) else frame.marshal(said, channel) for said in methods)
 
 
 def content(method: Frame, body: bytes = b"{}", **properties: Any) -> bytes:

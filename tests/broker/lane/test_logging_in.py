@@ -65,10 +65,10 @@ async def test_a_login_of_a_kind_that_is_not_offered_is_refused(broker: FakeBrok
 
 
 @pytest.mark.parametrize(
-    "greeting", [b"AMQP\0\0\x09\0", b"HTTP/1.1 400 Bad Request\r\n\r\n", [commands.Connection.OpenOk()]]
+    "greeting", [b"AMQP\0\0\x09\0", b"HTTP/1.1 400 Bad Request\r\n\r\n", commands.Connection.OpenOk()]
 )
 async def test_what_is_no_broker_of_this_protocol_is_away(broker: FakeBroker, greeting: Any) -> None:
-    broker.greeting = greeting
+    broker.greeting = [greeting]
     with pytest.raises(BrokerAwayError, match="broke the protocol"):
         await Wire.connect(broker.url, name="tests", lost=lambda: None)
 
@@ -79,7 +79,7 @@ async def test_a_broker_that_falls_silent_is_not_waited_for(
 ) -> None:
     monkeypatch.setattr(connection, "CONNECT_WITHIN", 0.1)
     broker.answers[method] = lambda _: []
-    broker.greeting = broker.greeting if method else b""
+    broker.greeting = broker.greeting if method else []
     with pytest.raises(BrokerAwayError):
         await Wire.connect(broker.url, name="tests", lost=lambda: None)
 
