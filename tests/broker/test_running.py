@@ -7,11 +7,51 @@ import sys
 
 import pytest
 
+from broker.lane.wire.responder import WireResponder
 from broker.relay import Relay
+from broker.running import ToldToStopError, running
+from broker.service import Service
 from tests.broker.diary import diary
 from tests.conftest import Start
 
 pytestmark = pytest.mark.servers
+
+
+async def _tell_to_stop(amqp: str, when: asyncio.Event) -> None:
+    stop = asyncio.Event()
+
+    async def serve() -> None:
+        async with running(Service("leaver", version="1"), amqp_url=amqp, database_url=None, stop=stop):
+            raise AssertionError("it serves although it was told to stop")
+
+    serving = asyncio.create_task(serve())
+    await asyncio.wait_for(when.wait(), 10)
+    stop.set()
+    with pytest.raises(ToldToStopError):
+        await asyncio.wait_for(serving, 5)
+
+
+async def test_who_is_told_to_stop_while_the_broker_is_away_does_not_wait_for_it() -> None:
+    now = asyncio.Event()
+    now.set()
+    await _tell_to_stop("amqp://nobody:nothing@127.0.0.1:1/", now)
+
+
+async def test_who_is_told_to_stop_while_its_links_are_set_up_leaves(
+    amqp: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_up, left = asyncio.Event(), list[str]()
+
+    async def hold(*_: object) -> None:
+        set_up.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            left.append("left")
+
+    monkeypatch.setattr(WireResponder, "_set_up_consuming", hold)
+    await _tell_to_stop(amqp, set_up)
+    assert left == ["left"]
 
 
 async def test_an_instance_whose_relay_fails_does_not_go_on_without_it(
