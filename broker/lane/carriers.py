@@ -61,7 +61,6 @@ class Carrier:
             topics,
             answering,
             consuming=self.consuming,
-            publishing=self.publishing,
             publisher=self.publisher,
             liveness=liveness,
         )

@@ -24,14 +24,19 @@ REQUEST_BODY_KEPT = 100_000
 PATIENCE = 30.0
 
 
+Reply = Callable[[str, str | None, Answer, float], Awaitable[None]]
+"""Sends an answer to a reply queue, with a correlation id, within so many seconds. Raises BrokerAwayError."""
+
+
 @dataclass(slots=True)
 class Delivered:
-    """A request as it came."""
+    """A request as it came, and how to answer and to acknowledge it."""
 
     key: str
     body: bytes
     properties: Properties
     redelivered: bool
+    reply: Reply
     acknowledge: Callable[[], Awaitable[None]]
 
     @property
@@ -43,18 +48,13 @@ class Delivered:
             return 0.0
 
 
-Reply = Callable[[str, str | None, Answer, float], Awaitable[None]]
-"""Sends an answer to a reply queue, with a correlation id, within so many seconds. Raises BrokerAwayError."""
-
-
 class Taking:
     """Answers a service's requests with `answering`."""
 
-    def __init__(self, service: str, answering: Answering, reply: Reply, publisher: Publisher) -> None:
+    def __init__(self, service: str, answering: Answering, publisher: Publisher) -> None:
         self._service = service
         self._queue = topology.requests_queue(service)
         self._answering = answering
-        self._reply_with = reply
         self._publisher = publisher
         self._setting_aside = asyncio.Lock()
 
@@ -111,7 +111,7 @@ class Taking:
             LANE_DROPPED.labels("answered-late").inc()
             return
         try:
-            await self._reply_with(queue, request.properties.correlation_id, answer, left)
+            await request.reply(queue, request.properties.correlation_id, answer, left)
         except BrokerAwayError as error:
             LANE_DROPPED.labels("reply-not-sent").inc()
             log.warning("a reply could not be sent", topic=request.key, error=repr(error))

@@ -16,7 +16,7 @@ from broker import topology
 from broker.connection import Link, declare
 from broker.lane import Answer, Answering
 from broker.lane.headers import OUTCOME, REFUSED, REPLIED
-from broker.lane.taking import PREFETCH, Delivered, Taking
+from broker.lane.taking import PREFETCH, Delivered, Reply, Taking
 from broker.lane.wire.fields import Properties
 from broker.liveness import Liveness, is_probe
 from broker.publisher import Publisher
@@ -33,21 +33,20 @@ class AioPikaResponder:
         answering: Answering,
         *,
         consuming: Link,
-        publishing: Link,
         publisher: Publisher,
         liveness: Liveness,
     ) -> None:
         self._service = service
         self._queue = topology.requests_queue(service)
         self._topics = tuple(topics)
-        self._taking = Taking(service, answering, self._reply, publisher)
+        self._taking = Taking(service, answering, publisher)
         self._consuming = consuming
-        self._publishing = publishing
+        self._publishing = cast(Link, publisher.link)
         self._liveness = liveness
         self._draining = False
         self._consumers: list[tuple[AbstractQueue, str]] = []
         self._replies: AbstractExchange
-        publishing.on_connect(self._set_up_publishing)
+        self._publishing.on_connect(self._set_up_publishing)
         consuming.on_connect(self._set_up_consuming)
 
     async def drain(self, *, within: float) -> None:
@@ -89,7 +88,7 @@ class AioPikaResponder:
                 await _acknowledge(message)
                 return
             with self._liveness.busy(self._queue):
-                await take(_delivered(message))
+                await take(_delivered(message, self._reply))
 
         return settle
 
@@ -108,7 +107,7 @@ class AioPikaResponder:
             raise BrokerAwayError(repr(error)) from error
 
 
-def _delivered(message: AbstractIncomingMessage) -> Delivered:
+def _delivered(message: AbstractIncomingMessage, reply: Reply) -> Delivered:
     expiration = message.expiration
     properties = Properties(
         message.headers,
@@ -119,7 +118,7 @@ def _delivered(message: AbstractIncomingMessage) -> Delivered:
         message.type,
     )
     acknowledge = partial(_acknowledge, message)
-    return Delivered(message.routing_key or "", message.body, properties, bool(message.redelivered), acknowledge)
+    return Delivered(message.routing_key or "", message.body, properties, bool(message.redelivered), reply, acknowledge)
 
 
 async def _acknowledge(message: AbstractIncomingMessage) -> None:

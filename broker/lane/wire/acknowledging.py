@@ -2,10 +2,8 @@
 
 Promise: a `multiple` acknowledgement reaches as far as everything before it is finished; what is finished behind a slow
 one is acknowledged by itself, so that it does not use up the prefetch. What a turn of the loop finished is acknowledged
-in the turn after its replies were sent.
+with its replies, and after them.
 """
-
-import asyncio
 
 from broker.lane.wire.connection import Channel
 from broker.lane.wire.frames import ack_frame
@@ -16,20 +14,21 @@ class Acknowledging:
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
-        self._loop = asyncio.get_running_loop()
         self._prefix = 0
         self._finished: set[int] = set()
         self._acknowledged: set[int] = set()
         """Beyond the prefix."""
+        channel.wire.before_flush.append(self.flush)
 
     def finish(self, tag: int) -> None:
         """What was delivered with this tag is finished."""
-        if not self._finished:
-            self._loop.call_soon(self._loop.call_soon, self.flush)
         self._finished.add(tag)
+        self._channel.wire.wake()
 
     def flush(self) -> None:
         """Acknowledge now."""
+        if not self._finished:
+            return
         covered, at = 0, self._prefix + 1
         while at in self._finished or at in self._acknowledged:
             if at in self._finished:

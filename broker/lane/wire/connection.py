@@ -61,6 +61,9 @@ class Wire(asyncio.Protocol):
         self._channels = {0: self._zero}
         self._transport: asyncio.WriteTransport
         self._out: list[bytes] = []
+        self._woken = False
+        self.before_flush: list[Callable[[], None]] = []
+        """Who has something to add to what a turn of the loop writes."""
         self._heard = self._said = self._loop.time()
         self._heartbeat: asyncio.TimerHandle | None = None
 
@@ -113,9 +116,15 @@ class Wire(asyncio.Protocol):
 
     def write(self, data: bytes) -> None:
         """Send with whatever else this turn of the loop sends."""
-        if not self._out:
-            self._loop.call_soon(self._flush)
         self._out.append(data)
+        if not self._woken:
+            self.wake()
+
+    def wake(self) -> None:
+        """Write at the end of this turn of the loop."""
+        if not self._woken:
+            self._woken = True
+            self._loop.call_soon(self._flush)
 
     async def until_writable(self, *, within: float) -> None:
         """Wait until the broker takes what is sent. Raises BrokerAwayError."""
@@ -178,8 +187,10 @@ class Wire(asyncio.Protocol):
         self._heartbeat = self._loop.call_later(interval / 2, self._beat, interval)
 
     def _flush(self) -> None:
-        out, self._out = self._out, []
-        if self.error is None:
+        for add in self.before_flush:
+            add()
+        out, self._out, self._woken = self._out, [], False
+        if self.error is None and out:
             self._said = self._loop.time()
             self._transport.write(b"".join(out))
 

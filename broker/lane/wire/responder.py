@@ -1,7 +1,7 @@
 """Answering on the wire; see broker/lane/taking.py for what becomes of a request.
 
-Promise: a request is acknowledged after its reply is sent. It consumes on one link and replies on another, because a
-broker under an alarm stops reading from connections that publish.
+Promise: a request is acknowledged after its reply, on the same channel, so that the broker takes them in this order. A
+broker under an alarm reads neither; nobody else could ask then either.
 """
 
 import asyncio
@@ -39,20 +39,16 @@ class WireResponder:
         answering: Answering,
         *,
         consuming: WireLink,
-        publishing: WireLink,
         publisher: WirePublisher,
         liveness: Liveness,
     ) -> None:
         self._service = service
         self._queue = topology.requests_queue(service)
         self._topics = tuple(topics)
-        self._taking = Taking(service, answering, self._reply, publisher)
-        self._publishing = publishing
+        self._taking = Taking(service, answering, publisher)
         self._liveness = liveness
         self._draining = False
         self._consuming: list[_Consuming] = []
-        self._replies: Channel | None = None
-        publishing.on_connect(self._set_up_publishing)
         consuming.on_connect(self._set_up_consuming)
 
     async def drain(self, *, within: float) -> None:
@@ -61,9 +57,6 @@ class WireResponder:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(within):
                 await asyncio.gather(*(consuming.drain() for consuming in self._consuming))
-
-    async def _set_up_publishing(self, wire: Wire) -> None:
-        self._replies = await wire.channel()
 
     async def _set_up_consuming(self, wire: Wire) -> None:
         channel, alone = await wire.channel(), await wire.channel()
@@ -84,21 +77,6 @@ class WireResponder:
     def _is_probe(self, delivery: Delivery) -> bool:
         self._liveness.prove(self._queue)
         return delivery.exchange == _RETURNS and is_probe(read_properties(delivery.properties).type)
-
-    async def _reply(self, queue: str, correlation_id: str | None, answer: Answer, within: float) -> None:
-        """Send an answer. Raises BrokerAwayError."""
-        channel = self._replies
-        if channel is None or channel.error is not None or not channel.wire.writable.is_set():
-            channel = await self._ready(within)
-        raw = with_correlation_id(_REFUSAL if answer.refused else _REPLY, correlation_id)
-        channel.publish(publish_frame(channel.number, topology.REPLIES, queue, mandatory=False), raw, answer.body)
-
-    async def _ready(self, within: float) -> Channel:
-        await self._publishing.wait_up(within=within)
-        if self._replies is None:
-            raise BrokerAwayError("the broker is away")
-        await self._replies.wire.until_writable(within=within)
-        return self._replies
 
 
 class _Consuming:
@@ -159,11 +137,19 @@ class _Consuming:
     def _delivered(self, delivery: Delivery) -> Delivered:
         read = read_properties(delivery.properties)
         acknowledge = partial(self._acknowledge, delivery)
-        return Delivered(delivery.key.decode(errors="replace"), delivery.body, read, delivery.redelivered, acknowledge)
+        key = delivery.key.decode(errors="replace")
+        return Delivered(key, delivery.body, read, delivery.redelivered, self._reply, acknowledge)
+
+    async def _reply(self, queue: str, correlation_id: str | None, answer: Answer, within: float) -> None:
+        """Send an answer. Raises BrokerAwayError."""
+        channel = self._channel
+        if not channel.wire.writable.is_set():
+            await channel.wire.until_writable(within=within)
+        raw = with_correlation_id(_REFUSAL if answer.refused else _REPLY, correlation_id)
+        channel.publish(publish_frame(channel.number, topology.REPLIES, queue, mandatory=False), raw, answer.body)
 
     async def _acknowledge(self, delivery: Delivery) -> None:
         self._acknowledging.finish(delivery.tag)
         if delivery.redelivered:  # whoever waits for this must find it on its way
-            self._acknowledging.flush()
             await asyncio.sleep(0)
             await asyncio.sleep(0)

@@ -1,5 +1,6 @@
 """What is acknowledged, against a model of the broker: whatever finishes in whatever order."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, cast
 from unittest.mock import patch
@@ -25,6 +26,19 @@ class ModelBroker:
     delivered: int = 0
     unacknowledged: set[int] = field(default_factory=set)
     acknowledged: set[int] = field(default_factory=set)
+    before_flush: list[Callable[[], None]] = field(default_factory=list)
+    woken: bool = False
+
+    def wake(self) -> None:
+        """The loop's turn will end with a flush."""
+        self.woken = True
+
+    def end_of_turn(self) -> None:
+        """Flush, if need be."""
+        if self.woken:
+            self.woken = False
+            for add in self.before_flush:
+                add()
 
     @property
     def wire(self) -> "ModelBroker":
@@ -55,34 +69,15 @@ class ModelBroker:
         self.acknowledged |= covered
 
 
-class Later:
-    """The loop's next turns, one at a time."""
-
-    def __init__(self) -> None:
-        self._soon: list[tuple[Any, ...]] = []
-
-    def call_soon(self, *call: Any) -> None:
-        """As the loop's."""
-        self._soon.append(call)
-
-    def turn(self) -> bool:
-        """One turn; whether there was something to do."""
-        soon, self._soon = self._soon, []
-        for function, *arguments in soon:
-            function(*arguments)
-        return bool(soon)
-
-
 class AcknowledgingMachine(RuleBasedStateMachine):
     """Handlers finish in any order, and the process may end at any time."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.broker, self.loop = ModelBroker(), Later()
+        self.broker = ModelBroker()
         self.running: list[int] = []
         self.finished: set[int] = set()
-        with patch("asyncio.get_running_loop", return_value=self.loop):
-            self.acknowledging = Acknowledging(cast(Any, self.broker))
+        self.acknowledging = Acknowledging(cast(Any, self.broker))
 
     @rule(number=st.integers(1, PREFETCH))
     def deliver(self, number: int) -> None:
@@ -100,7 +95,7 @@ class AcknowledgingMachine(RuleBasedStateMachine):
 
     @rule()
     def turn(self) -> None:
-        self.loop.turn()
+        self.broker.end_of_turn()
 
     @rule()
     def flush(self) -> None:
@@ -108,8 +103,7 @@ class AcknowledgingMachine(RuleBasedStateMachine):
 
     @rule()
     def settle(self) -> None:
-        while self.loop.turn():
-            pass
+        self.broker.end_of_turn()
         assert self.broker.acknowledged == self.finished, "everything finished is acknowledged in the end"
         assert self.broker.unacknowledged == set(self.running), "a slow one holds up nobody but itself"
         oldest = min(self.running, default=self.broker.delivered + 1)
