@@ -21,13 +21,13 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
 
 NAMES = {
-    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-    "ck": "ck_%(table_name)s_%(constraint_name)s",
-    "fk": "fk_%(table_name)s_%(column_0_N_name)s",
-    "pk": "pk_%(table_name)s",
+    "ix": "%(table_name)s_%(column_0_N_name)s_idx",
+    "uq": "%(table_name)s_%(column_0_N_name)s_key",
+    "ck": "%(table_name)s_%(constraint_name)s_check",
+    "fk": "%(table_name)s_%(column_0_N_name)s_fkey",
+    "pk": "%(table_name)s_pkey",
 }
-"""How constraints are named, here and in the services, so that migrations can name them too."""
+"""How constraints are named, here and in the services: as PostgreSQL does, so that migrations can name them too."""
 
 
 class PlatformTable(SQLModel):
@@ -45,8 +45,8 @@ class OutboxRow(PlatformTable, table=True):
 
     __tablename__ = "outbox"
     __table_args__ = (
-        Index("ix_outbox_partition_id", "partition", "id"),
-        Index("ix_outbox_aggregate_id", "aggregate", "id"),
+        Index("outbox_partition_id_idx", "partition", "id"),
+        Index("outbox_aggregate_id_idx", "aggregate", "id"),
     )
 
     id: int | None = Field(default=None, sa_column=Column(BigInteger, Identity(always=True), primary_key=True))
@@ -101,7 +101,7 @@ class InboxRow(PlatformTable, table=True):
     """A message without a sequence that had its effect."""
 
     __tablename__ = "inbox"
-    __table_args__ = (Index("ix_inbox_claimed_at", "claimed_at"),)
+    __table_args__ = (Index("inbox_claimed_at_idx", "claimed_at"),)
 
     queue: str = Field(sa_column=Column(Text, primary_key=True))
     message_id: str = Field(sa_column=Column(Text, primary_key=True))
@@ -132,7 +132,7 @@ class AnswerRow(PlatformTable, table=True):
     """The answer to a write, kept so that asking again has no second effect. Key and fingerprint are hashes."""
 
     __tablename__ = "answers"
-    __table_args__ = (Index("ix_answers_given_at", "given_at"),)
+    __table_args__ = (Index("answers_given_at_idx", "given_at"),)
 
     key: bytes = Field(sa_column=Column(LargeBinary, primary_key=True))
     fingerprint: bytes = Field(sa_column=Column(LargeBinary, nullable=False))

@@ -8,13 +8,8 @@ from sqlalchemy import BigInteger, CheckConstraint, Column, Computed, DateTime, 
 from sqlalchemy.dialects.postgresql import JSONB, TSVECTOR
 from sqlmodel import Field, SQLModel
 
-NAMES = {
-    "ix": "%(table_name)s_%(column_0_N_name)s_idx",
-    "uq": "%(table_name)s_%(column_0_N_name)s_key",
-    "ck": "%(table_name)s_%(constraint_name)s_check",
-    "fk": "%(table_name)s_%(column_0_N_name)s_fkey",
-    "pk": "%(table_name)s_pkey",
-}
+from broker.tables import NAMES
+
 # Keys sort by bytes: a page goes on where it stopped whatever the database's locale.
 Key = Text(collation="C")
 Time = DateTime(timezone=True)

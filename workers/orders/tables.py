@@ -27,8 +27,8 @@ class OrderRow(OrderTable, table=True):
     __tablename__ = "orders"
     __table_args__ = (
         CheckConstraint("total > 0", name="total_positive"),
-        Index("ix_orders_customer_id_id", "customer_id", "id"),
-        Index("ix_orders_status_id", "status", "id"),
+        Index("orders_customer_id_id_idx", "customer_id", "id"),
+        Index("orders_status_id_idx", "status", "id"),
     )
 
     id: UUID = Field(primary_key=True)

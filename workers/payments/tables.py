@@ -6,9 +6,8 @@ from uuid import UUID
 from sqlalchemy import BigInteger, CheckConstraint, DateTime, MetaData, Text, func
 from sqlmodel import Field, SQLModel
 
+from broker.tables import NAMES
 from workers.payments.rules import Status
-
-NAMES = {"ck": "%(table_name)s_%(constraint_name)s_check", "pk": "%(table_name)s_pkey"}
 
 
 class PaymentsTable(SQLModel):

@@ -28,23 +28,23 @@ def upgrade() -> None:
         sa.Column("attempts", sa.Integer, nullable=False, server_default="0"),
         sa.Column("not_before", sa.DateTime(timezone=True)),
         sa.Column("error", sa.Text),
-        sa.PrimaryKeyConstraint("id", name="pk_outbox"),
+        sa.PrimaryKeyConstraint("id", name="outbox_pkey"),
     )
-    op.create_index("ix_outbox_partition_id", "outbox", ["partition", "id"])
-    op.create_index("ix_outbox_aggregate_id", "outbox", ["aggregate", "id"])
+    op.create_index("outbox_partition_id_idx", "outbox", ["partition", "id"])
+    op.create_index("outbox_aggregate_id_idx", "outbox", ["aggregate", "id"])
     op.create_table(
         "sequences",
         sa.Column("aggregate", sa.Text, nullable=False),
         sa.Column("sequence", sa.BigInteger, nullable=False),
         sa.Column("topics", JSONB, nullable=False),
-        sa.PrimaryKeyConstraint("aggregate", name="pk_sequences"),
+        sa.PrimaryKeyConstraint("aggregate", name="sequences_pkey"),
     )
     op.create_table(
         "positions",
         sa.Column("source", sa.Text, nullable=False),
         sa.Column("aggregate", sa.Text, nullable=False),
         sa.Column("sequence", sa.BigInteger, nullable=False),
-        sa.PrimaryKeyConstraint("source", "aggregate", name="pk_positions"),
+        sa.PrimaryKeyConstraint("source", "aggregate", name="positions_pkey"),
     )
     op.create_table(
         "parked",
@@ -56,21 +56,21 @@ def upgrade() -> None:
         sa.Column("headers", JSONB, nullable=False),
         sa.Column("body", sa.LargeBinary, nullable=False),
         _moment("parked_at"),
-        sa.PrimaryKeyConstraint("source", "aggregate", "sequence", name="pk_parked"),
+        sa.PrimaryKeyConstraint("source", "aggregate", "sequence", name="parked_pkey"),
     )
     op.create_table(
         "inbox",
         sa.Column("queue", sa.Text, nullable=False),
         sa.Column("message_id", sa.Text, nullable=False),
         _moment("claimed_at"),
-        sa.PrimaryKeyConstraint("queue", "message_id", name="pk_inbox"),
+        sa.PrimaryKeyConstraint("queue", "message_id", name="inbox_pkey"),
     )
-    op.create_index("ix_inbox_claimed_at", "inbox", ["claimed_at"])
+    op.create_index("inbox_claimed_at_idx", "inbox", ["claimed_at"])
     op.create_table(
         "subscriptions",
         sa.Column("topic", sa.Text, nullable=False),
         _moment("joined_at"),
-        sa.PrimaryKeyConstraint("topic", name="pk_subscriptions"),
+        sa.PrimaryKeyConstraint("topic", name="subscriptions_pkey"),
     )
     op.create_table(
         "answers",
@@ -78,9 +78,9 @@ def upgrade() -> None:
         sa.Column("fingerprint", sa.LargeBinary, nullable=False),
         sa.Column("body", sa.LargeBinary, nullable=False),
         _moment("given_at"),
-        sa.PrimaryKeyConstraint("key", name="pk_answers"),
+        sa.PrimaryKeyConstraint("key", name="answers_pkey"),
     )
-    op.create_index("ix_answers_given_at", "answers", ["given_at"])
+    op.create_index("answers_given_at_idx", "answers", ["given_at"])
 
 
 def downgrade() -> None:

@@ -16,7 +16,7 @@ def upgrade() -> None:
         sa.Column("message_id", sa.Text, nullable=False),
         sa.Column("tries", sa.Integer, nullable=False),
         sa.Column("since", sa.DateTime(timezone=True), nullable=False, server_default=sa.func.now()),
-        sa.PrimaryKeyConstraint("queue", "message_id", name="pk_suspects"),
+        sa.PrimaryKeyConstraint("queue", "message_id", name="suspects_pkey"),
     )
 
 

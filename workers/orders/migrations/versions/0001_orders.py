@@ -32,12 +32,12 @@ def upgrade() -> None:
         sa.Column("token_hash", sa.LargeBinary),
         sa.Column("placed_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("history", JSONB, nullable=False),
-        sa.PrimaryKeyConstraint("id", name="pk_orders"),
-        sa.UniqueConstraint("number", name="uq_orders_number"),
-        sa.CheckConstraint("total > 0", name="ck_orders_total_positive"),
+        sa.PrimaryKeyConstraint("id", name="orders_pkey"),
+        sa.UniqueConstraint("number", name="orders_number_key"),
+        sa.CheckConstraint("total > 0", name="orders_total_positive_check"),
     )
-    op.create_index("ix_orders_customer_id_id", "orders", ["customer_id", "id"])
-    op.create_index("ix_orders_status_id", "orders", ["status", "id"])
+    op.create_index("orders_customer_id_id_idx", "orders", ["customer_id", "id"])
+    op.create_index("orders_status_id_idx", "orders", ["status", "id"])
 
 
 def downgrade() -> None:
