@@ -14,54 +14,47 @@ from broker.ids import new_token
 from broker.injection import Attempt
 from broker.service import Service
 from broker.transaction import Transaction
-from contracts.base import Command, Event
+from contracts.base import Command, Event, Said
 from tests.support.eventually import eventually
 from tests.support.harness import Harness
 
 
-class Opened(Event):
+class AboutAnAccount(Said):
+    """What is said in these tests: a number about an account."""
+
+    subject: ClassVar[str] = "account"
+    account: str
+    number: int = 0
+
+
+class Opened(AboutAnAccount, Event):
     """Said by the tests."""
 
     topic: ClassVar[str] = "tests.opened.v1"
-    subject: ClassVar[str] = "account"
-    account: str
-    number: int = 0
 
 
-class Grown(Event):
-    """Said by the tests, about the same accounts."""
+class Grown(AboutAnAccount, Event):
+    """Said by the tests."""
 
     topic: ClassVar[str] = "tests.grown.v1"
-    subject: ClassVar[str] = "account"
-    account: str
-    number: int = 0
 
 
-class Closed(Event):
-    """Said by the tests about the same accounts; the diary does not listen."""
+class Closed(AboutAnAccount, Event):
+    """Said by the tests; the diary does not listen."""
 
     topic: ClassVar[str] = "tests.closed.v1"
-    subject: ClassVar[str] = "account"
-    account: str
-    number: int = 0
 
 
-class Write(Command):
+class Write(AboutAnAccount, Command):
     """Write this down."""
 
     topic: ClassVar[str] = "diary.write.v1"
-    subject: ClassVar[str] = "account"
-    account: str
-    number: int = 0
 
 
-class Written(Event):
+class Written(AboutAnAccount, Event):
     """Said by the diary."""
 
     topic: ClassVar[str] = "diary.written.v1"
-    subject: ClassVar[str] = "account"
-    account: str
-    number: int = 0
 
 
 Behaviour = Callable[[Any, Attempt], Awaitable[None]]
