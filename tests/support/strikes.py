@@ -14,7 +14,7 @@ import asyncpg
 from tests.support.platform import Platform
 
 LOOK_EVERY = 0.004
-ROWS_UNDER_WAY = 6
+ROWS_UNDER_WAY = 4
 
 
 @dataclass

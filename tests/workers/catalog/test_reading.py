@@ -18,7 +18,7 @@ from workers.catalog import reading, store
 from workers.catalog.listing import cursor
 from workers.catalog.rules import named_after
 
-pytestmark = pytest.mark.servers
+pytestmark = [pytest.mark.servers, pytest.mark.asyncio(loop_scope="module")]
 FAR_AWAY = (
     "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET timezone = ''Asia/Kathmandu''', current_database()); END $$"
 )
