@@ -28,13 +28,18 @@ def pytest_configure() -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run in parallel by file (`-n 2 --dist loadgroup`). What shares a platform or a broker that may be hurt stays
     together and begins first, since it takes longest; what needs no servers runs while these start."""
-    items.sort(key=lambda item: (not _is_long(item), item.get_closest_marker("servers") is not None))
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group("long" if _is_long(item) else str(item.path)))
+    groups = {item: _group(item) for item in items}
+    order = ["long", "faults"]
+    items.sort(key=lambda item: (groups[item] not in order, item.get_closest_marker("servers") is not None))
+    for item, group in groups.items():
+        item.add_marker(pytest.mark.xdist_group(group))
 
 
-def _is_long(item: pytest.Item) -> bool:
-    return not {"platform", "own_broker"}.isdisjoint(getattr(item, "fixturenames", ()))
+def _group(item: pytest.Item) -> str:
+    fixtures = getattr(item, "fixturenames", ())
+    if "platform" in fixtures or "own_broker" in fixtures:
+        return "long"
+    return "faults" if "secured" in fixtures else str(item.path)
 
 
 class Start(Protocol):

@@ -1,6 +1,7 @@
 """A RabbitMQ node that tests may hurt; whoever does has it for itself meanwhile."""
 
 import asyncio
+import signal
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -21,32 +22,56 @@ class OwnRabbitMq:
         self._node = node
         self.amqp = node.amqp
         self.management = node.management
+        self._name_service = node.name_service.start()
+        self._server = node.server.start()
 
     @asynccontextmanager
     async def away(self) -> AsyncIterator[None]:
         """While the block lasts the node runs, but there is no broker on it: what is durable is kept, nothing else."""
-        await asyncio.to_thread(self._node.rabbitmqctl, "stop_app")
+        await self.rabbitmqctl("stop_app")
         try:
             yield
         finally:
-            await asyncio.to_thread(self._node.rabbitmqctl, "start_app")
+            await self.rabbitmqctl("start_app")
+
+    @contextmanager
+    def stalled(self) -> Iterator[None]:
+        """While the block lasts the node does nothing, and its connections stand."""
+        self._server.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._server.send_signal(signal.SIGCONT)
+
+    async def rabbitmqctl(self, *arguments: str) -> None:
+        """Run the node's own rabbitmqctl."""
+        await asyncio.to_thread(self._node.rabbitmqctl, *arguments)
+
+    def end(self) -> None:
+        """For good."""
+        for process in (self._server, self._name_service):
+            process.kill()
+            process.wait()
 
 
 @contextmanager
-def own_rabbitmq(folder: Path) -> Iterator[OwnRabbitMq]:
-    """A node that runs for as long as the block lasts, its state in `folder`; takes about ten seconds to start."""
+def own_rabbitmq(folder: Path, *, settings: str = "", plugins: str = "") -> Iterator[OwnRabbitMq]:
+    """A node that runs for as long as the block lasts, its state in `folder`, with more lines for its rabbitmq.conf and
+    more plug-ins; takes about ten seconds to start."""
     state = State(folder)
     try:
         node = private_broker(state)
     except Failure as failure:
         skip_or_fail(failure)
-    processes = [program.start() for program in node.programs]
+    with (folder / "rabbitmq" / "rabbitmq.conf").open("a") as configuration:
+        configuration.write(settings)
+    if plugins:
+        state.write_text("rabbitmq/enabled_plugins", f"[rabbitmq_management,{plugins}].\n")
+    mine = OwnRabbitMq(node)
     try:
         with Management(node.management) as management:
             management.wait(within=60)
-        yield OwnRabbitMq(node)
+        yield mine
     finally:
-        for process in processes:
-            process.kill()
-            process.wait()
+        mine.end()
         end_leftovers(state.folder)

@@ -2,11 +2,12 @@
 
 import asyncio
 import os
+import random
 import signal
 from pathlib import Path
 
 from broker.service import Http, Service
-from tests.broker.lane.words import Die, Echo, Hold
+from tests.broker.lane.words import Die, Echo, Hold, Work
 
 service = Service("doomed", version="1")
 _FOLDER = Path(os.environ.get("HEDGEROW_TEST_FOLDER", "."))
@@ -18,6 +19,13 @@ async def hold(ask: Hold) -> Echo:
         (_FOLDER / ask.word).touch()
         await asyncio.Event().wait()
     return Echo(word=ask.word, by=str(os.getpid()))
+
+
+@service.answers(Work)
+async def work(ask: Work) -> Echo:
+    await asyncio.sleep(random.expovariate(1 / 0.03))
+    (_FOLDER / ask.word).touch()
+    return Echo(word=ask.word)
 
 
 @service.answers(Die)

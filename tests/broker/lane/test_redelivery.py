@@ -14,7 +14,7 @@ from broker.running import running
 from contracts.base import Operation, Refusal, request_poisoned
 from tests.broker.lane.carriers import Lane, next_message, own_queue, publish
 from tests.broker.lane.doomed import service
-from tests.broker.lane.words import Die, Echo, Hold
+from tests.broker.lane.words import Die, Echo, Hold, Work
 from tests.support.counting import Counting
 from tests.support.eventually import eventually
 from tests.support.processes import Spawn, spawning
@@ -42,9 +42,9 @@ async def consumers(lane: Lane, number: int) -> None:
     await eventually(consumed, within=20, every=0.2)
 
 
-async def ask(requester: Requester, operation: Operation[Echo]) -> Echo | Refusal:
-    """Ask with a quarter of a minute to go."""
-    return await Ask(requester, time.time() + 15)(operation)
+async def ask(requester: Requester, operation: Operation[Echo], *, within: float = 15) -> Echo | Refusal:
+    """Ask with plenty of time to go."""
+    return await Ask(requester, time.time() + within)(operation)
 
 
 async def test_what_a_killed_worker_had_begun_is_answered_by_another(lane: Lane, spawn: Spawn, tmp_path: Path) -> None:
@@ -78,6 +78,32 @@ async def test_a_request_that_kills_whoever_tries_it_is_refused_and_kept(lane: L
     channel = await lane.channel()
     kept = await next_message(await channel.get_queue(topology.DEAD_LETTERS))
     assert (kept.body, kept.headers["suspected-topic"]) == (b'{"word":"now"}', Die.topic)
+
+
+@pytest.mark.parametrize("lane", ["wire"], indirect=True)  # the other one acknowledges one by one
+async def test_workers_that_finish_in_any_order_and_are_killed_meanwhile_lose_nothing(
+    lane: Lane, spawn: Spawn, tmp_path: Path
+) -> None:
+    settings = {"HEDGEROW_LANE": lane.carried_by, "HEDGEROW_TEST_FOLDER": str(tmp_path)}
+    doomed = [await spawn(lane.amqp, **settings) for _ in range(3)]
+    requester = await lane.requester()
+    await consumers(lane, 3)
+    words = [f"word-{number}" for number in range(1000)]
+    asked = [asyncio.create_task(ask(requester, Work(word=word), within=60)) for word in words]
+
+    async def done(number: int) -> bool:
+        return len(os.listdir(tmp_path)) >= number
+
+    await eventually(lambda: done(100))
+    doomed[0].kill()
+    await eventually(lambda: done(300))
+    doomed[1].kill()
+    answers = await asyncio.gather(*asked)
+    refused = [word for word, answer in zip(words, answers, strict=True) if answer == request_poisoned()]
+    assert len(refused) <= 2, "only what was tried alone when a worker was killed"
+    answered = [answer.word for answer in answers if isinstance(answer, Echo)]
+    assert answered == [word for word in words if word not in refused]
+    assert set(answered) <= set(os.listdir(tmp_path))
 
 
 async def test_a_malformed_request_that_was_delivered_again_does_not_block_those_behind_it(lane: Lane) -> None:

@@ -28,6 +28,13 @@ class Hold(Operation[Echo]):
     word: str
 
 
+class Work(Operation[Echo]):
+    """Say it again after a while that nobody can foresee, and write down that it was done."""
+
+    topic: ClassVar[str] = "doomed.work.v1"
+    word: str
+
+
 class Die(Operation[Echo]):
     """End the process that tries to answer, without a warning."""
 
