@@ -6,7 +6,8 @@ Promise: every request ends in exactly one of: an `Answer`, `NobodyThereError` (
     LaneError
     ├── NobodyThereError        no queue is bound for the operation
     ├── DeadlinePassedError     the answer did not come in time
-    └── OverloadedError         too many requests are in flight here
+    ├── OverloadedError         too many requests are in flight here
+    └── BadAnswerError          what came back is no answer to this operation
     BrokerAwayError
     └── ConnectionLostError     while the request was in flight: it may have been carried out
 """
@@ -16,10 +17,11 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar, cast
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from broker.ids import new_token
 from broker.reconnecting import BrokerAwayError
+from broker.telemetry import LANE_DROPPED
 from contracts.base import Caller, Operation, Query, Refusal
 
 NOBODY = Caller()
@@ -41,6 +43,10 @@ class DeadlinePassedError(LaneError):
 
 class OverloadedError(LaneError):
     """Too many requests are in flight here."""
+
+
+class BadAnswerError(LaneError):
+    """What came back is neither the operation's reply nor a refusal."""
 
 
 class ConnectionLostError(BrokerAwayError):
@@ -121,9 +127,13 @@ class Ask:
                 repeatable=isinstance(operation, Query),
             )
         )
-        if answer.refused:
-            return Refusal.model_validate_json(answer.body)
-        return cast(Reply, _adapter(type(operation)).validate_json(answer.body))
+        try:
+            if answer.refused:
+                return Refusal.model_validate_json(answer.body)
+            return cast(Reply, _adapter(type(operation)).validate_json(answer.body))
+        except ValidationError as error:
+            LANE_DROPPED.labels("bad-answer").inc()
+            raise BadAnswerError(f"{operation.topic}: {error.error_count()} errors") from None  # it shows what was said
 
 
 def _adapter(operation: type[Operation[Any]]) -> TypeAdapter[Any]:

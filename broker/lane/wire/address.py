@@ -1,7 +1,8 @@
 """Where the broker is and how one logs in: the parts of an AMQP URL.
 
 Promise: the same URLs work as with aio-pika: `amqps` with `cafile`, `capath`, `certfile`, `keyfile`, `no_verify_ssl`;
-`auth=external` (SASL EXTERNAL: the certificate is the login); `heartbeat` in seconds.
+`auth=external` (SASL EXTERNAL: the certificate is the login, and the URL names the same user, because messages say whom
+they are from); `heartbeat` in seconds.
 """
 
 import ssl
