@@ -5,7 +5,7 @@ one is acknowledged by itself, so that it does not use up the prefetch. What a t
 with its replies, and after them.
 """
 
-from broker.lane.wire.connection import Channel
+from broker.lane.wire.channel import Channel
 from broker.lane.wire.frames import ack_frame
 
 

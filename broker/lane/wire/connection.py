@@ -1,40 +1,37 @@
 """One connection to the broker (AMQP 0-9-1), as a plain asyncio protocol.
 
-Promise: all that arrived is read in one go, and what one turn of the loop writes leaves in one go; nothing is written
-on a channel that the broker has closed; a connection on which nothing arrives for two heartbeats is lost; with it, and
-with a channel, everything that waits for an answer fails at once. Numbers in parentheses are sections of the AMQP 0-9-1
-specification.
+Promise: all that arrived is read in one go, and what one turn of the loop writes leaves in one go; a connection on
+which nothing arrives for two heartbeats is lost, and its channels end with it. Numbers in parentheses are sections of
+the AMQP 0-9-1 specification.
 """
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from itertools import count
 from typing import Any, cast
 
-from pamqp import base, commands, frame
+from pamqp import base, commands
 
 from broker.lane.wire.address import Address
-from broker.lane.wire.frames import (
-    FRAME_MAX,
-    HEARTBEAT_FRAME,
-    OVERHEAD,
-    Delivery,
-    FramingError,
-    Reader,
-    Returned,
-    message_frames,
-)
+from broker.lane.wire.channel import Channel
+from broker.lane.wire.frames import FRAME_MAX, HEARTBEAT_FRAME, OVERHEAD, Delivery, FramingError, Reader, Returned
 from broker.reconnecting import BrokerAwayError, LoginRefusedError
 from broker.telemetry import LANE_DROPPED, log
 
 CONNECT_WITHIN = 5.0
-ANSWER_WITHIN = 10.0
-"""How long the broker may take to answer a method, in seconds."""
 _REFUSED = (403, 530)
 """ACCESS_REFUSED, NOT_ALLOWED (1.2, reply codes)."""
 _LEAST_FRAME_MAX = 4096
 """What every peer must accept (1.2, frame-min-size)."""
+_CAPABILITIES = (
+    "basic.nack",
+    "connection.blocked",
+    "consumer_cancel_notify",
+    "publisher_confirms",
+    "authentication_failure_close",
+)
+"""Extensions of RabbitMQ that are understood here."""
 
 
 class ClosedByBrokerError(BrokerAwayError):
@@ -69,7 +66,7 @@ class Wire(asyncio.Protocol):
 
     @classmethod
     async def connect(cls, amqp_url: str, *, name: str, lost: Callable[[], None]) -> "Wire":
-        """Connect and log in. Raises LoginRefusedError, BrokerAwayError."""
+        """Connect and log in. Raises LoginRefusedError, BrokerAwayError, and ValueError for what is no address."""
         address = Address.of(amqp_url)
         wire = None
         try:
@@ -85,7 +82,7 @@ class Wire(asyncio.Protocol):
             if wire is not None and not wire._heartbeat:
                 wire.abort(BrokerAwayError("not connected"))
 
-    async def channel(self) -> "Channel":
+    async def channel(self) -> Channel:
         """A fresh channel. Raises BrokerAwayError."""
         if self.error is not None:
             raise self.error
@@ -160,12 +157,8 @@ class Wire(asyncio.Protocol):
     async def _open(self, address: Address, name: str) -> None:
         start = await self._zero.answer()
         mechanism, response = address.login(cast(commands.Connection.Start, start).mechanisms or "")
-        capabilities = {name: True for name in ("basic.nack", "connection.blocked", "consumer_cancel_notify")}
-        properties: dict[str, Any] = {
-            "product": "Hedgerow",
-            "connection_name": name,
-            "capabilities": {**capabilities, "publisher_confirms": True, "authentication_failure_close": True},
-        }
+        capabilities = dict.fromkeys(_CAPABILITIES, True)
+        properties: dict[str, Any] = {"product": "Hedgerow", "connection_name": name, "capabilities": capabilities}
         self._zero.expect("Connection.Tune")
         self._zero.send(commands.Connection.StartOk(properties, mechanism, response, "en_US"))
         tune = cast(commands.Connection.Tune, await self._zero.answer())
@@ -227,79 +220,6 @@ class Wire(asyncio.Protocol):
                 self._channels[channel].on_confirm(method.delivery_tag or 0, bool(method.multiple), False)
             case _:
                 self._channels[channel].answered(method)
-
-
-class Channel:
-    """A channel. Whoever opened it sets what is called for a message, for a confirm (tag, multiple, whether it was
-    taken) and for its end; a channel that ends takes the connection along, unless its `on_end` says otherwise."""
-
-    def __init__(self, wire: Wire, number: int) -> None:
-        self.wire = wire
-        self.number = number
-        self.error: BrokerAwayError | None = None
-        self.on_content: Callable[[Delivery | Returned], None] = lambda content: None
-        self.on_confirm: Callable[[int, bool, bool], None] = lambda tag, multiple, taken: None
-        self.on_end: Callable[[BrokerAwayError], None] = wire.abort
-        self._turn = asyncio.Lock()
-        self._expected: Sequence[str] = ()
-        self._waiting: asyncio.Future[base.Frame] | None = None
-
-    async def call(self, *methods: base.Frame) -> base.Frame:
-        """Send synchronous methods, each after the answer to the one before; the last answer. Raises
-        BrokerAwayError."""
-        async with self._turn:
-            for method in methods:
-                self.send(method)
-                self.expect(*method.valid_responses)
-                answer = await self.answer()
-            return answer
-
-    def expect(self, *names: str) -> None:
-        """The next method that answers must be one of these."""
-        self._expected, self._waiting = names, asyncio.get_running_loop().create_future()
-
-    async def answer(self) -> base.Frame:
-        """What was expected. Raises BrokerAwayError. Who gives up waiting gives up the connection: the answer would be
-        taken for another's."""
-        waiting = cast("asyncio.Future[base.Frame]", self._waiting)
-        try:
-            async with asyncio.timeout(ANSWER_WITHIN):
-                return await waiting
-        except (TimeoutError, asyncio.CancelledError) as error:
-            self.wire.abort(BrokerAwayError("the broker did not answer in time"))
-            if isinstance(error, TimeoutError):
-                raise BrokerAwayError("the broker did not answer in time") from None
-            raise
-        finally:
-            self._waiting = None
-
-    def answered(self, method: base.Frame) -> None:
-        """Take the answer to what was called. Raises FramingError for what answers nothing."""
-        if self._waiting is None or self._waiting.done() or method.name not in self._expected:
-            raise FramingError(f"nobody waits for {method.name}")
-        self._waiting.set_result(method)
-
-    def send(self, method: base.Frame) -> None:
-        """Send a method that is not answered. Raises BrokerAwayError."""
-        if self.error is not None:
-            raise self.error
-        self.wire.write(frame.marshal(method, self.number))
-
-    def publish(self, publish: bytes, properties: bytes, body: bytes) -> None:
-        """Send a message. Raises BrokerAwayError."""
-        if self.error is not None:
-            raise self.error
-        self.wire.write(message_frames(publish, self.number, properties, body, frame_max=self.wire.frame_max))
-
-    def end(self, error: BrokerAwayError) -> None:
-        """Fail whatever waits on this channel."""
-        if self.error is not None:
-            return
-        self.error = error
-        if self._waiting is not None and not self._waiting.done():
-            self._waiting.set_exception(error)
-            self._waiting.exception()  # seen, also where nobody waits yet
-        self.on_end(error)
 
 
 def _closed(close: commands.Connection.Close | commands.Channel.Close) -> BrokerAwayError:

@@ -13,7 +13,8 @@ from pamqp import commands
 
 from broker.ids import new_token
 from broker.lane.deadlines import Deadlines
-from broker.lane.wire.connection import Channel, Wire
+from broker.lane.wire.channel import Channel
+from broker.lane.wire.connection import Wire
 from broker.lane.wire.fields import MalformedPropertiesError, properties, read_properties
 from broker.lane.wire.frames import Delivery, Returned, publish_frame
 from broker.lane.wire.link import WireLink

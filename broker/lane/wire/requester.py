@@ -14,7 +14,8 @@ from broker.ids import new_token
 from broker.lane import Answer, ConnectionLostError, DeadlinePassedError, NobodyThereError, OverloadedError, Request
 from broker.lane.deadlines import Deadlines
 from broker.lane.headers import OUTCOME, REFUSED, headers_of
-from broker.lane.wire.connection import Channel, Wire
+from broker.lane.wire.channel import Channel
+from broker.lane.wire.connection import Wire
 from broker.lane.wire.fields import MalformedPropertiesError, properties, read_properties
 from broker.lane.wire.frames import Delivery, Returned, publish_frame
 from broker.lane.wire.link import WireLink

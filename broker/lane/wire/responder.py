@@ -16,7 +16,8 @@ from broker.lane import Answer, Answering
 from broker.lane.headers import OUTCOME, REFUSED, REPLIED
 from broker.lane.taking import PREFETCH, Delivered, Taking
 from broker.lane.wire.acknowledging import Acknowledging
-from broker.lane.wire.connection import Channel, Wire
+from broker.lane.wire.channel import Channel
+from broker.lane.wire.connection import Wire
 from broker.lane.wire.fields import properties, read_properties, with_correlation_id
 from broker.lane.wire.frames import Delivery, Returned, publish_frame
 from broker.lane.wire.link import WireLink

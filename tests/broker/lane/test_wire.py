@@ -10,7 +10,7 @@ from pamqp import commands
 from pamqp.body import ContentBody
 from pamqp.heartbeat import Heartbeat
 
-from broker.lane.wire import connection
+from broker.lane.wire import channel as channels
 from broker.lane.wire.connection import ClosedByBrokerError, Wire
 from broker.lane.wire.fields import properties
 from broker.lane.wire.frames import publish_frame
@@ -170,7 +170,7 @@ async def test_who_gives_up_waiting_gives_up_the_connection(broker: FakeBroker) 
 async def test_an_answer_that_does_not_come_is_not_waited_for(
     broker: FakeBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connection, "ANSWER_WITHIN", 0.05)
+    monkeypatch.setattr(channels, "ANSWER_WITHIN", 0.05)
     broker.answers["Queue.Declare"] = lambda _: []
     async with wired(broker) as wire:
         channel = await wire.channel()
