@@ -15,10 +15,7 @@ from aiormq.exceptions import ChannelAccessRefused, ProbableAuthenticationError
 from pamqp.base import Frame
 from yarl import URL
 
-from broker.reconnecting import LoginRefusedError, Reconnecting
-
-HEARTBEAT_SECONDS = 10
-"""The default of 60 would notice a dead peer after three minutes."""
+from broker.reconnecting import HEARTBEAT_SECONDS, LoginRefusedError, Reconnecting
 
 
 def tuned(amqp_url: str) -> str:

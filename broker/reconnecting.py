@@ -17,6 +17,8 @@ from urllib.parse import unquote, urlsplit
 from broker.telemetry import log
 
 MAX_BACK_OFF = 5.0
+HEARTBEAT_SECONDS = 10
+"""Where the address names none. RabbitMQ's 60 would notice a dead peer after three minutes."""
 
 
 class BrokerAwayError(Exception):

@@ -1,7 +1,7 @@
 """The request lane: ask over RabbitMQ, be answered by the deadline or told why not.
 
-Promise: every request ends in exactly one of: an `Answer`, `NobodyThereError` (at once), `DeadlinePassedError`,
-`BrokerAwayError`. What carries the lane hides behind `Requester` and `Responder`.
+Promise: every request ends in exactly one of: an `Answer`, `NobodyThereError` or `OverloadedError` (at once),
+`DeadlinePassedError`, `BrokerAwayError`. What carries the lane hides behind `Requester` and `Responder`.
 
     LaneError
     ├── NobodyThereError        no queue is bound for the operation
@@ -27,6 +27,8 @@ from contracts.base import Caller, Operation, Query, Refusal
 NOBODY = Caller()
 DEFAULT_SECONDS = 5.0
 """How long an answer may take, where nobody says otherwise."""
+MAX_IN_FLIGHT = 10_000
+"""How many requests may wait for their answers at one requester."""
 
 
 class LaneError(Exception):

@@ -16,6 +16,8 @@ from contracts.base import Caller
 OUTCOME = "outcome"
 REFUSED = "refusal"
 REPLIED = "reply"
+LONGEST_EXPIRATION = 86_400.0
+"""In seconds. One that the broker can't count would cost the channel."""
 _END_OF_TIME = 2**40
 
 

@@ -8,8 +8,8 @@ from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMe
 from aio_pika.exceptions import AMQPError
 from yarl import URL
 
-from broker.connection import HEARTBEAT_SECONDS, Link, tuned
-from broker.reconnecting import BrokerAwayError, LoginRefusedError, login_of
+from broker.connection import Link, tuned
+from broker.reconnecting import HEARTBEAT_SECONDS, BrokerAwayError, LoginRefusedError, login_of
 from tests.support.cuts import cut_connections, cuttable
 from tests.support.eventually import eventually
 from tests.support.servers import RealServers

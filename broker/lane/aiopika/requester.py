@@ -1,4 +1,4 @@
-"""Asking.
+"""Asking by aio-pika.
 
 Promise: any number of requests in flight over one exclusive reply queue; answers are matched by a random correlation id
 and by nothing else; what is in flight when the connection is lost fails at once.
@@ -12,14 +12,18 @@ from aio_pika.abc import AbstractConnection, AbstractExchange, AbstractIncomingM
 from broker import topology
 from broker.connection import Link, declare
 from broker.ids import new_token
-from broker.lane import Answer, ConnectionLostError, DeadlinePassedError, NobodyThereError, OverloadedError, Request
-from broker.lane.headers import OUTCOME, REFUSED, headers_of
+from broker.lane import (
+    MAX_IN_FLIGHT,
+    Answer,
+    ConnectionLostError,
+    DeadlinePassedError,
+    NobodyThereError,
+    OverloadedError,
+    Request,
+)
+from broker.lane.headers import LONGEST_EXPIRATION, OUTCOME, REFUSED, headers_of
 from broker.reconnecting import BrokerAwayError
 from broker.telemetry import LANE_DROPPED
-
-MAX_IN_FLIGHT = 10_000
-LONGEST = 86_400.0
-"""An expiration that the broker can't count would cost the channel."""
 
 
 class AioPikaRequester:
@@ -69,7 +73,7 @@ class AioPikaRequester:
             correlation_id=correlation_id,
             message_id=correlation_id,
             reply_to=self._reply_to,
-            expiration=min(left, LONGEST),
+            expiration=min(left, LONGEST_EXPIRATION),
         )
         await exchange.publish(message, request.topic, mandatory=True)
 

@@ -9,9 +9,8 @@ import ssl
 from dataclasses import dataclass
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from broker.reconnecting import LoginRefusedError
+from broker.reconnecting import HEARTBEAT_SECONDS, LoginRefusedError
 
-HEARTBEAT_SECONDS = 10
 _PORTS = {"amqp": 5672, "amqps": 5671}
 
 

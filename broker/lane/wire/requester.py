@@ -1,4 +1,4 @@
-"""Asking.
+"""Asking on the wire.
 
 Promise: any number of requests in flight over one exclusive reply queue; answers are matched by a random correlation id
 and by nothing else; what is in flight when the connection is lost fails at once, and so does what is asked while the
@@ -11,9 +11,17 @@ from pamqp import commands
 
 from broker import topology
 from broker.ids import new_token
-from broker.lane import Answer, ConnectionLostError, DeadlinePassedError, NobodyThereError, OverloadedError, Request
+from broker.lane import (
+    MAX_IN_FLIGHT,
+    Answer,
+    ConnectionLostError,
+    DeadlinePassedError,
+    NobodyThereError,
+    OverloadedError,
+    Request,
+)
 from broker.lane.deadlines import Deadlines
-from broker.lane.headers import OUTCOME, REFUSED, headers_of
+from broker.lane.headers import LONGEST_EXPIRATION, OUTCOME, REFUSED, headers_of
 from broker.lane.wire.channel import Channel
 from broker.lane.wire.connection import Wire
 from broker.lane.wire.fields import MalformedPropertiesError, properties, read_properties
@@ -22,9 +30,6 @@ from broker.lane.wire.link import WireLink
 from broker.reconnecting import BrokerAwayError
 from broker.telemetry import LANE_DROPPED
 
-MAX_IN_FLIGHT = 10_000
-LONGEST = 86_400.0
-"""An expiration that the broker can't count would cost the channel."""
 _REMEMBERED = 1_000
 _TOKEN = 33
 """A correlation id of ours as a short string."""
@@ -44,7 +49,8 @@ class WireRequester:
         link.on_loss(self._fail_all)
 
     async def request(self, request: Request) -> Answer:
-        """Ask and wait for the answer. Raises LaneError or BrokerAwayError."""
+        """Ask and wait for the answer. Raises LaneError or BrokerAwayError, and ValueError for headers that fit into no
+        frame."""
         left = request.seconds_left
         if left <= 0:
             raise DeadlinePassedError(request.topic)
@@ -73,7 +79,7 @@ class WireRequester:
             headers_of(request),
             correlation_id=correlation_id,
             reply_to=self._reply_to,
-            expiration=str(int(min(left, LONGEST) * 1000)),
+            expiration=str(int(min(left, LONGEST_EXPIRATION) * 1000)),
         )
         publish = publish_frame(channel.number, topology.REQUESTS, request.topic, mandatory=True)
         channel.publish(publish, raw, request.body)
