@@ -74,16 +74,11 @@ class Herald:
         service, digest = self._manifest.service, self._manifest.digest
         while not self._left:
             ages = self._liveness.ages()
-            consumed = tuple(int(ages.get(queue, 0)) for queue in self._queues())
+            consumed = tuple(int(ages.get(queue, 0)) for queue in topology.consumed_queues(self._manifest))
             load = self._liveness.load
             beat = Beat(instance=self.instance, service=service, digest=digest, load=load, consumed=consumed)
             await self._voice.say(beat, f"{Beat.topic}.{service}")
             await asyncio.sleep(BEAT_EVERY)
-
-    def _queues(self) -> list[str]:
-        service, hears = self._manifest.service, self._manifest.hears
-        requests = [topology.requests_queue(service)] if self._manifest.offers else []
-        return [*requests, *(topology.work_queue(service, topic) for topic in hears)]
 
     async def bye(self) -> None:
         """Tell that this instance takes nothing more, and be silent from then on: who beats is called for."""

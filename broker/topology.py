@@ -11,6 +11,8 @@ from typing import Any
 from pamqp.base import Frame
 from pamqp.commands import Exchange, Queue
 
+from contracts.presence import Manifest
+
 REQUESTS = "requests"
 REPLIES = "replies"
 COMMANDS = "commands"
@@ -19,9 +21,6 @@ PRESENCE = "presence"
 RETRIES = "retries"
 RETURNS = "returns"
 DEAD_LETTERS = "dead-letters"
-
-DURABLE_EXCHANGES = (COMMANDS, EVENTS, RETRIES, RETURNS, DEAD_LETTERS)
-"""Where durable messages are published, with confirms."""
 
 EVENT_HISTORY = "events.history"
 MANIFESTS = "presence.manifests"
@@ -73,6 +72,12 @@ def tier_queue(tier: str) -> str:
 def way_home(reason: str, queue: str) -> str:
     """The routing key, on `returns`, that leads back to a queue: from a retry tier, a probe or a parking place."""
     return f"{reason}.{queue}"
+
+
+def consumed_queues(manifest: Manifest) -> list[str]:
+    """What an instance of a service consumes, in the order in which its beats speak of it."""
+    requested = [requests_queue(manifest.service)] if manifest.offers else []
+    return [*requested, *(work_queue(manifest.service, topic) for topic in manifest.hears)]
 
 
 def exchanges() -> list[Frame]:

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from broker.registry import LATE_AFTER, Instance, Registry, ServiceRecord
-from broker.topology import requests_queue, work_queue
+from broker.topology import consumed_queues
 from contracts.presence import Manifest, Offer
 from edge_api.routing import Routes
 
@@ -43,13 +43,8 @@ def _instance(instance: Instance, manifest: Manifest, now: float) -> dict[str, A
         "load": instance.load,
         "started_at": _moment(instance.started_at),
         "seconds_since_seen": round(silent, 1),
-        "seconds_since_consumed": dict(zip(_queues(manifest), instance.consumed, strict=False)),
+        "seconds_since_consumed": dict(zip(consumed_queues(manifest), instance.consumed, strict=False)),
     }
-
-
-def _queues(manifest: Manifest) -> list[str]:
-    requests = [requests_queue(manifest.service)] if manifest.offers else []
-    return [*requests, *(work_queue(manifest.service, topic) for topic in manifest.hears)]
 
 
 def _operation(offer: Offer) -> dict[str, Any]:
