@@ -18,11 +18,12 @@ from broker.connection import Link, declare
 from broker.ids import new_id, new_token
 from broker.lane.carriers import Carrier
 from broker.liveness import Liveness
-from broker.presence import Herald, Watcher
+from broker.presence import Herald
 from broker.publisher import Publisher
 from broker.registry import Registry, ServiceRecord
 from broker.running import running
 from broker.service import Service
+from broker.watcher import Watcher
 from contracts.base import Event, Message
 from contracts.presence import Accepted, Beat, Bye, Hello, Manifest, Offer, RollCall, Route
 from tests.broker.lane.carriers import next_message
