@@ -6,7 +6,7 @@ with its stack) unless something it needs is away for a moment (503); nothing is
 
 import asyncio
 import time
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 from broker import answers
@@ -104,25 +104,10 @@ class Answering:
         given = self._given(request)
         if answerer.first is not None:
             before = await self._given_before(database, identity) if request.idempotency_key is not None else None
-            refusal = before if before is not None else await self._go_first(answerer.first, asked, given)
-            if refusal is not None:
-                return refusal
-
-        async def effect(transaction: Transaction) -> bytes | Refusal:
-            if identity is not None:
-                before = await answers.claim(transaction.session, identity)
-                if before is not None:
-                    transaction.abandon()
-                    return before
-            reply = await answerer.handler(asked, **pick(answerer.wants, {**given, Transaction: transaction}))
-            result = _dump(answerer, reply)
-            if isinstance(result, Refusal):
-                if not transaction.kept:
-                    transaction.abandon()
-            elif identity is not None:
-                await answers.keep(transaction.session, identity, result)
-            return result
-
+            early = before if before is not None else await self._go_first(answerer.first, asked, given)
+            if early is not None:
+                return early
+        effect = partial(_once, answerer, asked, given, identity)
         result = await database.transact(Origin(request.request_id, None, request.traceparent), effect)
         if answerer.then is None or isinstance(result, Refusal):
             return result
@@ -149,6 +134,29 @@ class Answering:
         ask = Ask(self._requester, request.deadline, request.caller, request.traceparent)
         reader = None if self._database is None else self._database.reader
         return {**self._service.provided, Caller: request.caller, Ask: ask, Reader: reader}
+
+
+async def _once(
+    answerer: Answerer,
+    asked: Operation[Any],
+    given: dict[Any, Any],
+    identity: answers.Identity | None,
+    transaction: Transaction,
+) -> bytes | Refusal:
+    """The effect and its answer, or the answer that was given before."""
+    if identity is not None:
+        before = await answers.claim(transaction.session, identity)
+        if before is not None:
+            transaction.abandon()
+            return before
+    reply = await answerer.handler(asked, **pick(answerer.wants, {**given, Transaction: transaction}))
+    result = _dump(answerer, reply)
+    if isinstance(result, Refusal):
+        if not transaction.kept:
+            transaction.abandon()
+    elif identity is not None:
+        await answers.keep(transaction.session, identity, result)
+    return result
 
 
 def _may_not(answerer: Answerer, caller: Caller) -> Refusal | None:
