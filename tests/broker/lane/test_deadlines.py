@@ -35,7 +35,7 @@ async def test_each_fails_soon_after_its_deadline_and_never_before(deadlines: De
 
     await asyncio.gather(*(wait(random.Random(number).uniform(0, 0.3)) for number in range(200)))
     assert all(took >= within for within, took in failed.items())
-    assert max(took - within for within, took in failed.items()) < 2 * GRAIN + 0.5  # a machine may be busy
+    assert max(took - within for within, took in failed.items()) < 2 * GRAIN + 2  # a machine may be busy
 
 
 async def test_what_is_done_in_time_does_not_fail(deadlines: Deadlines) -> None:
