@@ -6,6 +6,10 @@ from uuid import UUID
 
 import uuid_utils
 
+_AT_ONCE = 256
+_tokens: list[str] = []
+os.register_at_fork(after_in_child=_tokens.clear)  # else parent and child would give out the same ones
+
 
 def new_id() -> UUID:
     """A fresh id for something that is kept."""
@@ -20,8 +24,3 @@ def new_token() -> str:
         block = secrets.token_hex(16 * _AT_ONCE)  # the system is asked once for many
         _tokens.extend(block[at : at + 32] for at in range(0, len(block), 32))
         return secrets.token_hex(16)
-
-
-_AT_ONCE = 256
-_tokens: list[str] = []
-os.register_at_fork(after_in_child=_tokens.clear)

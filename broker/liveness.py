@@ -24,7 +24,7 @@ _PROBE = "probe"
 
 
 class Liveness:
-    """The ages of the last proofs of consumption, and the probing of idle queues over a publishing link."""
+    """The ages of the last proofs of consumption, and the probing of idle queues."""
 
     def __init__(self, publisher: Publisher) -> None:
         self._publisher = publisher

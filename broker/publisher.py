@@ -41,6 +41,7 @@ class Publisher(Protocol):
         reply_to: str | None = None,
         expiration: str | None = None,
     ) -> None:
-        """Publish and wait for the confirm. Raises PublishRefusedError, or BrokerAwayError when the outcome is
+        """Publish and wait for the confirm, for at most `within` seconds; `expiration` is AMQP's, milliseconds as text.
+        Raises PublishRefusedError (also for what AMQP has no words for), or BrokerAwayError when the outcome is
         unknown."""
         ...

@@ -2,7 +2,8 @@
 
 Promise: a statement is prepared once a connection and runs in a transaction of its own that can write nothing. A
 connection that breaks is replaced, and the statement is asked once more, since asking has no effect. Nobody waits
-longer than `PATIENCE` for a connection; no more than so many are open, and none before the first statement.
+longer than `PATIENCE` for others to be done, nor than `CONNECT_WITHIN` for a new connection; no more than so many are
+open, and none before the first statement.
 """
 
 import asyncio
@@ -17,6 +18,7 @@ from contracts.base import Page
 
 CONNECTIONS = 4
 PATIENCE = 2.0
+CONNECT_WITHIN = 5.0
 CLOSING = 1.0
 """Seconds that the server has to end a statement that nobody waits for any more."""
 _QUESTIONS = ("select", "with", "values", "table")
@@ -114,7 +116,7 @@ class Reader:
                 return connection
         try:
             return await asyncpg.connect(
-                self._url, timeout=5, server_settings=self._settings, max_cached_statement_lifetime=0
+                self._url, timeout=CONNECT_WITHIN, server_settings=self._settings, max_cached_statement_lifetime=0
             )
         except Exception as error:
             raise DatabaseAwayError(f"no connection to the database: {error!r}") from error

@@ -25,6 +25,8 @@ from broker.telemetry import REFUSED_CLAIMS, log
 from contracts.presence import Accepted, Beat, Bye, Hello, Refused, RollCall
 
 ROLL_CALL_AT_MOST_EVERY = 0.5
+ROLL_CALL_TAKES = 0.2
+"""How long hellos may take to arrive until those who are there count as known, in seconds."""
 
 
 class Watcher:
@@ -100,7 +102,7 @@ class Watcher:
             await queue.bind(topology.PRESENCE, f"{message.topic}.#")
         await queue.consume(self._hear, no_ack=True)
         await self._call_the_roll()
-        await asyncio.sleep(0.2)
+        await asyncio.sleep(ROLL_CALL_TAKES)
         self.known.set()
 
     async def _call_the_roll(self) -> None:

@@ -28,7 +28,6 @@ MAX_WAIT_SECONDS = 30
 NO_FIELDS = b"{}"
 _PRINTABLE = re.compile(rb"[\x21-\x7e]([\x20-\x7e]{0,253}[\x21-\x7e])?")
 _TRACEPARENT = re.compile(rb"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
-
 _WAIT = re.compile(rb"(?:^|[,;\s])wait=\"?(\d{1,6})\"?(?:$|[,;\s])")
 
 Headers = Mapping[bytes, bytes]

@@ -38,8 +38,9 @@ CARRIERS = {
 
 
 class Carrier:
-    """Both ends of the lane and the publisher of one process. Whatever is published goes over the link `publishing`,
-    requests arrive over `consuming`; neither is started here. Raises ValueError for a carrier that there is not."""
+    """Both ends of the lane and the publisher of one process. What is asked and published goes over the link
+    `publishing`, requests arrive over `consuming`; neither is started here. Raises ValueError for a carrier that there
+    is not."""
 
     def __init__(self, amqp_url: str, *, name: str, carried_by: str | None = None) -> None:
         chosen = carried_by or os.environ.get(VARIABLE) or "wire"

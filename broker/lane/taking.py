@@ -2,7 +2,7 @@
 
 Promise: one that may have killed a worker is tried alone, and refused when it did so twice; work past its deadline is
 never started, however long it waited in a prefetch buffer; nothing is written to an address that is not a reply queue.
-A request is acknowledged when its reply is sent, or its copy is confirmed.
+A request is acknowledged when its reply is sent, or its copy is confirmed or given up.
 """
 
 import asyncio
@@ -21,8 +21,9 @@ from contracts.base import request_failed, request_poisoned
 
 PREFETCH = 64
 REQUEST_BODY_KEPT = 100_000
-PATIENCE = 30.0
-
+"""How many bytes of a request that killed the service twice are kept."""
+KEEP_WITHIN = 30.0
+"""How long keeping it may take, in seconds; its caller has been answered."""
 
 Reply = Callable[[str, str | None, Answer, float], Awaitable[None]]
 """Sends an answer to a reply queue, with a correlation id, within so many seconds. Raises BrokerAwayError."""
@@ -73,7 +74,7 @@ class Taking:
     async def take_suspect(self, request: Delivered) -> None:
         """Answer what was set aside; what is delivered again here has killed the service twice."""
         topic = str(request.properties.headers.get("suspected-topic", ""))
-        # Ending this process before its original is acknowledged, a suspect would come back as a new one.
+        # A suspect that ended this process before its original is acknowledged would come back as a new one.
         async with self._setting_aside:
             pass
         if not request.redelivered:
@@ -127,7 +128,7 @@ class Taking:
                 request.body[:REQUEST_BODY_KEPT] if for_later else request.body,
                 {"suspected-topic": request.key, **properties.headers},
                 mandatory=True,
-                within=PATIENCE if for_later else max(0.0, request.deadline - time.time()),
+                within=KEEP_WITHIN if for_later else max(0.0, request.deadline - time.time()),
                 persistent=for_later,
                 correlation_id=properties.correlation_id,
                 reply_to=properties.reply_to,

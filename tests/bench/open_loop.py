@@ -15,6 +15,7 @@ from tests.bench.http import Client
 from tests.bench.rounds import Figures
 
 WARM_UP_SECONDS = 1.0
+_SHARES = {"p50": 0.5, "p99": 0.99, "p99.9": 0.999}
 
 
 def open_loop(url: str, *, rate: int, seconds: float, token: str | None = None) -> Figures:
@@ -29,9 +30,6 @@ def open_loop(url: str, *, rate: int, seconds: float, token: str | None = None) 
             gc.enable()
     quantiles = {f"{name} ms": _quantile(latencies, share) for name, share in _SHARES.items()}
     return quantiles | {"sent late, p99 ms": _quantile(delays, 0.99)}
-
-
-_SHARES = {"p50": 0.5, "p99": 0.99, "p99.9": 0.999}
 
 
 async def _run(url: str, rate: int, seconds: float, token: str | None) -> tuple[list[float], list[float]]:

@@ -13,7 +13,7 @@ import httpx
 
 from infra.launcher.failure import Failure
 from tests.bench.ground import Ground, ground
-from tests.bench.rounds import Plan, Table, alternate, compare
+from tests.bench.rounds import Figures, Plan, Table, alternate, compare
 from tests.bench.wrk import load
 from tests.support.platform import free_port
 
@@ -46,5 +46,5 @@ def sides(here: Ground) -> Iterator[dict[str, str]]:
         yield urls
 
 
-def _load(url: str, seconds: float) -> dict[str, float]:
-    return dict(load(url, seconds=seconds))
+def _load(url: str, seconds: float) -> Figures:
+    return load(url, seconds=seconds)

@@ -40,8 +40,8 @@ class AioPikaPublisher:
         reply_to: str | None = None,
         expiration: str | None = None,
     ) -> None:
-        """Publish and wait for the confirm. Raises PublishRefusedError, or
-        BrokerAwayError when the outcome is unknown."""
+        """Publish and wait for the confirm. Raises PublishRefusedError, or BrokerAwayError when the outcome is
+        unknown."""
         message = aio_pika.Message(
             body,
             headers=dict(headers),

@@ -47,8 +47,8 @@ class WirePublisher:
         persistent: bool = True,
         **named: str | None,
     ) -> None:
-        """Publish and wait for the confirm; `named` are properties. Raises PublishRefusedError, or
-        BrokerAwayError when the outcome is unknown."""
+        """Publish and wait for the confirm; `named` are properties. Raises PublishRefusedError, or BrokerAwayError when
+        the outcome is unknown."""
         message_id = new_token()
         try:
             raw = properties(headers, message_id=message_id, persistent=persistent, **named)

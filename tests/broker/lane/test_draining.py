@@ -20,7 +20,7 @@ pytestmark = pytest.mark.usefixtures("no_complaints")
 
 
 class Hands:
-    """Somebody who answers, over two links, when a test lets them; `began` has what they took up."""
+    """Somebody who answers when a test lets them; `began` has what they took up."""
 
     def __init__(self, carrier: Carrier) -> None:
         self.carrier = carrier
@@ -44,7 +44,7 @@ class Hands:
 
 @pytest.fixture
 async def hands(broker: FakeBroker) -> AsyncIterator[Hands]:
-    """A responder that replies over a link that is up; it does not consume yet."""
+    """A responder that can publish; it does not consume yet."""
     hands = Hands(Carrier(broker.url, name="tests", carried_by="wire"))
     await hands.carrier.publishing.start()
     await hands.carrier.publishing.wait_up(within=5)
