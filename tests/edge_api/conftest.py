@@ -1,3 +1,5 @@
+"""A shop behind an edge without a broker."""
+
 from collections.abc import AsyncIterator
 
 import pytest

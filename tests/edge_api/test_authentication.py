@@ -1,3 +1,5 @@
+"""Who asks, and who may."""
+
 import asyncio
 import hmac
 import json

@@ -1,3 +1,5 @@
+"""What clients send that makes no sense, or too much, or too slowly."""
+
 import asyncio
 from collections.abc import AsyncIterator
 from typing import Any

@@ -1,3 +1,5 @@
+"""From HTTP to a message and back."""
+
 import re
 import time
 from uuid import UUID

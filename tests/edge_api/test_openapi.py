@@ -1,3 +1,5 @@
+"""The document of what can be asked."""
+
 import re
 from collections.abc import Iterator
 from typing import Annotated, Any, ClassVar

@@ -1,3 +1,5 @@
+"""A limit on waiting, for many at once."""
+
 import asyncio
 import time
 

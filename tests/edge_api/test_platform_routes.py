@@ -1,3 +1,5 @@
+"""What the edge answers by itself."""
+
 from typing import Any
 
 import pytest

@@ -1,3 +1,5 @@
+"""Which path leads to whom."""
+
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime

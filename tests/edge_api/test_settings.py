@@ -1,3 +1,5 @@
+"""What the operator decides."""
+
 import socket
 from collections.abc import Iterator
 

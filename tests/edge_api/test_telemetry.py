@@ -1,3 +1,5 @@
+"""One log line and one count a request."""
+
 import json
 from datetime import UTC, datetime
 
