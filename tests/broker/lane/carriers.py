@@ -1,4 +1,4 @@
-"""Both ends of the request lane, whoever carries it. Each carrier must pass test_contract.py."""
+"""Both ends of the request lane, whoever carries it. Each carrier must pass test_contract.py and test_cuts.py."""
 
 import time
 from contextlib import AsyncExitStack

@@ -9,15 +9,11 @@ import pytest
 
 from broker import topology
 from broker.lane import Answer, Ask, DeadlinePassedError, NobodyThereError, Request, refuse
-from broker.lane.carriers import Carrier
-from broker.reconnecting import BrokerAwayError
 from contracts.base import Caller, Refusal, refusal, request_failed
 from tests.broker.lane.carriers import Lane, asking, echo, next_message, own_queue, publish
 from tests.broker.lane.words import SAY, Echo, Say
 from tests.support.counting import Counting
-from tests.support.cuts import cut_connections
 from tests.support.eventually import eventually
-from tests.support.servers import RealServers
 
 pytestmark = pytest.mark.servers
 no_such_word = refusal("no-such-word", 404, "There is no such word.")
@@ -216,50 +212,6 @@ async def test_whoever_answers_by_raising_refuses_as_failed(lane: Lane) -> None:
     assert (answer.refused, json.loads(answer.body)["slug"]) == (True, request_failed.slug)
 
 
-async def test_when_the_connection_is_cut_what_is_in_flight_fails_at_once(lane: Lane, servers: RealServers) -> None:
-    channel, requester = await lane.channel(), await lane.requester()
-    requests = await own_queue(channel, topology.REQUESTS, SAY)
-    asked = [asyncio.create_task(requester.request(asking(within=30))) for _ in range(3)]
-    await next_message(requests)
-    cut_connections(servers, lane.amqp)
-    for ask in asked:
-        with pytest.raises(BrokerAwayError):
-            await asyncio.wait_for(ask, 2)
-
-
-async def test_after_a_cut_it_works_again_by_itself_with_a_fresh_reply_queue(lane: Lane, servers: RealServers) -> None:
-    addresses: list[str] = []
-
-    async def note(request: Request) -> Answer:
-        return Answer(request.body)
-
-    await lane.responder(note)
-    requester = await lane.requester()
-    channel = await lane.channel()
-    copies = await own_queue(channel, topology.REQUESTS, SAY)
-    await requester.request(asking())
-    addresses.append((await next_message(copies)).reply_to or "")
-    cut_connections(servers, lane.amqp)
-    copies = await own_queue(await lane.channel(), topology.REQUESTS, SAY)
-
-    async def answered() -> bool:
-        try:
-            return await requester.request(asking(b"again", within=1)) == Answer(b"again")
-        except (BrokerAwayError, NobodyThereError, DeadlinePassedError):
-            return False
-
-    assert await eventually(answered, within=10)
-    addresses.append((await next_message(copies)).reply_to or "")
-    assert addresses[0] != addresses[1]
-
-
-async def test_while_the_broker_is_away_nobody_waits(lane: Lane) -> None:
-    nowhere = Carrier("amqp://nobody:nothing@127.0.0.1:1/", name="nowhere", carried_by=lane.carried_by)
-    requester = nowhere.requester(owner="tests")
-    with pytest.raises(BrokerAwayError):
-        await requester.request(asking())
-
-
 async def test_draining_finishes_what_has_begun_and_takes_nothing_new(lane: Lane) -> None:
     seen: list[bytes] = []
     go_on = asyncio.Event()
@@ -291,17 +243,3 @@ async def test_draining_finishes_what_has_begun_and_takes_nothing_new(lane: Lane
     go_on.set()
     await drained
     assert (await begun, seen) == (Answer(b"begun"), [b"begun"])
-
-
-async def test_a_request_queue_that_is_deleted_is_made_again(lane: Lane) -> None:
-    await lane.responder(echo)
-    requester, channel = await lane.requester(), await lane.channel()
-    await channel.queue_delete(topology.requests_queue("echo"))
-
-    async def answered() -> bool:
-        try:
-            return await requester.request(asking(b"again", within=0.5)) == Answer(b"again")
-        except (NobodyThereError, DeadlinePassedError):
-            return False
-
-    assert await eventually(answered, within=10)

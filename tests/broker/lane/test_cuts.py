@@ -1,4 +1,4 @@
-"""What every carrier of the lane must do when there is too much, or when connections are cut again and again."""
+"""What every carrier of the lane must do when there is too much, the broker is away, or connections are cut."""
 
 import asyncio
 from collections import Counter
@@ -6,9 +6,20 @@ from dataclasses import replace
 
 import pytest
 
-from broker.lane import Answer, ConnectionLostError, OverloadedError, Request, Requester
+from broker import topology
+from broker.lane import (
+    Answer,
+    ConnectionLostError,
+    DeadlinePassedError,
+    NobodyThereError,
+    OverloadedError,
+    Request,
+    Requester,
+)
+from broker.lane.carriers import Carrier
 from broker.reconnecting import BrokerAwayError
-from tests.broker.lane.carriers import Lane, asking, echo
+from tests.broker.lane.carriers import Lane, asking, echo, next_message, own_queue
+from tests.broker.lane.words import SAY
 from tests.support.counting import Counting
 from tests.support.cuts import cut_connections
 from tests.support.eventually import eventually
@@ -53,6 +64,60 @@ async def test_beyond_the_cap_who_asks_is_told_so_at_once(lane: Lane, monkeypatc
     held.go_on.set()
     assert [answer.body for answer in await asyncio.gather(*asked)] == bodies
     assert await requester.request(asking(b"again")) == Answer(b"again")
+
+
+async def test_when_the_connection_is_cut_what_is_in_flight_fails_at_once(lane: Lane, servers: RealServers) -> None:
+    channel, requester = await lane.channel(), await lane.requester()
+    requests = await own_queue(channel, topology.REQUESTS, SAY)
+    asked = [asyncio.create_task(requester.request(asking(within=30))) for _ in range(3)]
+    await next_message(requests)
+    cut_connections(servers, lane.amqp)
+    for ask in asked:
+        with pytest.raises(BrokerAwayError):
+            await asyncio.wait_for(ask, 2)
+
+
+async def test_after_a_cut_it_works_again_by_itself_with_a_fresh_reply_queue(lane: Lane, servers: RealServers) -> None:
+    addresses: list[str] = []
+    await lane.responder(echo)
+    requester = await lane.requester()
+    channel = await lane.channel()
+    copies = await own_queue(channel, topology.REQUESTS, SAY)
+    await requester.request(asking())
+    addresses.append((await next_message(copies)).reply_to or "")
+    cut_connections(servers, lane.amqp)
+    copies = await own_queue(await lane.channel(), topology.REQUESTS, SAY)
+
+    async def answered() -> bool:
+        try:
+            return await requester.request(asking(b"again", within=1)) == Answer(b"again")
+        except (BrokerAwayError, NobodyThereError, DeadlinePassedError):
+            return False
+
+    assert await eventually(answered, within=10)
+    addresses.append((await next_message(copies)).reply_to or "")
+    assert addresses[0] != addresses[1]
+
+
+async def test_while_the_broker_is_away_nobody_waits(lane: Lane) -> None:
+    nowhere = Carrier("amqp://nobody:nothing@127.0.0.1:1/", name="nowhere", carried_by=lane.carried_by)
+    requester = nowhere.requester(owner="tests")
+    with pytest.raises(BrokerAwayError):
+        await requester.request(asking())
+
+
+async def test_a_request_queue_that_is_deleted_is_made_again(lane: Lane) -> None:
+    await lane.responder(echo)
+    requester, channel = await lane.requester(), await lane.channel()
+    await channel.queue_delete(topology.requests_queue("echo"))
+
+    async def answered() -> bool:
+        try:
+            return await requester.request(asking(b"again", within=0.5)) == Answer(b"again")
+        except (NobodyThereError, DeadlinePassedError):
+            return False
+
+    assert await eventually(answered, within=10)
 
 
 async def test_what_may_be_repeated_survives_a_cut_and_what_may_not_fails_at_once(
