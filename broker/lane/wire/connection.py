@@ -142,7 +142,7 @@ class Wire(asyncio.Protocol):
             self._reader.feed(data)
         except FramingError as error:
             LANE_DROPPED.labels("frame-violation").inc()
-            log.error("the broker broke the protocol", exc_info=error)
+            log.error("the broker broke the protocol", error=str(error), exc_info=error.__cause__)
             self.abort(BrokerAwayError(f"the broker broke the protocol: {error}"))
 
     def connection_lost(self, exc: Exception | None) -> None:
