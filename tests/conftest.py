@@ -3,7 +3,6 @@
 import signal
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import replace
 from typing import Protocol
 
 import pytest
@@ -12,7 +11,6 @@ import pytest_asyncio
 from broker import topology
 from broker.service import Service
 from tests.support.harness import Harness, under_test
-from tests.support.rabbitmq import OwnRabbitMq, own_rabbitmq
 from tests.support.servers import RealServers
 from tests.support.servers import servers as real_servers
 
@@ -26,20 +24,9 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run in parallel by file (`-n 2 --dist loadgroup`). What shares a platform or a broker that may be hurt stays
-    together and begins first, since it takes longest; what needs no servers runs while these start."""
-    groups = {item: _group(item) for item in items}
-    order = ["long", "faults"]
-    items.sort(key=lambda item: (groups[item] not in order, item.get_closest_marker("servers") is not None))
-    for item, group in groups.items():
-        item.add_marker(pytest.mark.xdist_group(group))
-
-
-def _group(item: pytest.Item) -> str:
-    fixtures = getattr(item, "fixturenames", ())
-    if "platform" in fixtures or "own_broker" in fixtures:
-        return "long"
-    return "faults" if "secured" in fixtures else str(item.path)
+    """What runs in parallel are files, in this order: those that start platforms take longest, those without servers
+    are shortest. (`--dist loadgroup` would not do: with pytest 9.2, pytest-xdist 3.8 ignores the groups.)"""
+    items.sort(key=lambda item: (item.path.parent.name != "system", item.get_closest_marker("servers") is None))
 
 
 class Start(Protocol):
@@ -53,19 +40,6 @@ def servers() -> Iterator[RealServers]:
     """A real RabbitMQ and a real PostgreSQL."""
     with real_servers() as found:
         yield found
-
-
-@pytest.fixture(scope="session")
-def own_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnRabbitMq]:
-    """A RabbitMQ that tests may send away."""
-    with own_rabbitmq(tmp_path_factory.mktemp("rabbitmq")) as node:
-        yield node
-
-
-@pytest.fixture(scope="session")
-def servers_of_its_own(servers: RealServers, own_broker: OwnRabbitMq) -> RealServers:
-    """That RabbitMQ, and the PostgreSQL of all."""
-    return replace(servers, amqp=own_broker.amqp, rabbitmq_management=own_broker.management)
 
 
 @pytest.fixture

@@ -1,24 +1,46 @@
 """The broker goes away for a while: who asks is told so in time, and everything comes back by itself."""
 
+import json
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from broker import topology
+from broker.connection import declare
+from broker.injection import Attempt
 from broker.lane import DEFAULT_SECONDS
+from broker.outbox import Origin
+from broker.transaction import Transaction
+from tests.broker.diary import Bench, Gate, Written, diary, take
 from tests.support.customer import Customer, customer_of, staff_of
 from tests.support.eventually import eventually
+from tests.support.harness import under_test
 from tests.support.platform import Platform
-from tests.support.rabbitmq import OwnRabbitMq
+from tests.support.rabbitmq import OwnRabbitMq, own_rabbitmq
 from tests.support.servers import RealServers
 from tests.system.conftest import on_shared_servers
 
 
+@pytest.fixture(scope="module")
+def own_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnRabbitMq]:
+    """A RabbitMQ that nobody else uses."""
+    with own_rabbitmq(tmp_path_factory.mktemp("rabbitmq")) as node:
+        yield node
+
+
+@pytest.fixture(scope="module")
+def servers(servers: RealServers, own_broker: OwnRabbitMq) -> RealServers:
+    """That RabbitMQ, and the PostgreSQL of all."""
+    return replace(servers, amqp=own_broker.amqp, rabbitmq_management=own_broker.management)
+
+
 @pytest.fixture
-def platform(servers_of_its_own: RealServers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
-    """A platform whose broker nobody else uses."""
-    with on_shared_servers(servers_of_its_own, tmp_path_factory.mktemp("away")) as it:
+def platform(servers: RealServers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
+    """A platform on these."""
+    with on_shared_servers(servers, tmp_path_factory.mktemp("away")) as it:
         yield it
 
 
@@ -43,6 +65,42 @@ async def test_without_its_broker_it_says_so_in_time_and_recovers_by_itself(
         assert sorted(captured) == sorted(order["id"] for order in [*settled, again])
         await eventually(lambda: has_available(staff, sku, 100 - len(captured)), within=10)
     assert platform.pids["edge"] == edge
+
+
+async def test_a_service_goes_on_where_it_was_and_loses_nothing(
+    own_broker: OwnRabbitMq, amqp: str, database: str
+) -> None:
+    gate = Gate()
+
+    async def wait(said: Any, _: Attempt) -> None:
+        if said.number == 1:
+            await gate.wait(1)
+
+    async with under_test(diary({"a": wait}), amqp=amqp, database=database) as it:
+        bench = Bench(it)
+        assert it.link.connection is not None
+        async with it.link.connection.channel() as channel:
+            await declare(channel, topology.work("listener", Written.topic, exchange=topology.EVENTS))
+        heard = topology.work_queue("listener", Written.topic)
+        await it.send(bench.write(1))  # under way while the broker goes
+        await gate.has_seen(1)
+        await it.send(bench.write(2))
+        async with own_broker.away():
+            assert it.service is not None
+            assert it.service.database is not None
+            gate.open()
+
+            async def say(tx: Transaction) -> None:
+                tx.emit(Written(account="said while the broker was away", number=3))
+
+            await it.service.database.transact(Origin("test"), say)
+        await it.wait_up(within=30)
+        await it.send(bench.write(4))
+        await bench.has_written_all({(1, 1), (2, 1), (4, 1)}, within=30)
+
+        said: set[int] = set()
+        while not said >= {1, 2, 3, 4}:
+            said.add(json.loads((await take(it, heard, within=20)).body)["number"])
 
 
 async def is_away(customer: Customer, path: str) -> bool:
