@@ -119,7 +119,7 @@ class Answering:
         if identity is None:
             return None
         async with database.reading() as transaction:
-            return await answers.given_before(transaction.session, identity)
+            return await answers.given_before(transaction.connection, identity)
 
     @staticmethod
     async def _go_first(first: Stage, asked: Operation[Any], given: dict[Any, Any]) -> Refusal | None:
@@ -145,7 +145,7 @@ async def _once(
 ) -> bytes | Refusal:
     """The effect and its answer, or the answer that was given before."""
     if identity is not None:
-        before = await answers.claim(transaction.session, identity)
+        before = await answers.claim(transaction.connection, identity)
         if before is not None:
             transaction.abandon()
             return before
@@ -155,7 +155,7 @@ async def _once(
         if not transaction.kept:
             transaction.abandon()
     elif identity is not None:
-        await answers.keep(transaction.session, identity, result)
+        await answers.keep(transaction.connection, identity, result)
     return result
 
 

@@ -9,15 +9,16 @@ import hashlib
 import hmac
 from dataclasses import dataclass
 
-from sqlalchemy import func, select, text
-from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.ext.asyncio import AsyncSession
+import asyncpg
 
 from broker.lane import Request
-from broker.tables import AnswerRow
 from contracts.base import Refusal, key_in_progress, key_reused
 
-_KEPT_FOR = "24 hours"
+_WAIT = "SELECT pg_advisory_xact_lock($1)"
+_TRY = "SELECT pg_try_advisory_xact_lock($1)"
+_GIVEN = "SELECT fingerprint, body FROM answers WHERE key = $1"
+_KEEP = "INSERT INTO answers (key, fingerprint, body) VALUES ($1, $2, $3)"
+_PRUNE = "DELETE FROM answers WHERE given_at < now() - interval '24 hours'"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,31 +43,30 @@ class Identity:
         )
 
 
-async def given_before(session: AsyncSession, identity: Identity) -> bytes | Refusal | None:
+async def given_before(connection: asyncpg.Connection, identity: Identity) -> bytes | Refusal | None:
     """The kept answer, a refusal if the key belongs to another request, or None."""
-    statement = select(AnswerRow.fingerprint, AnswerRow.body).where(AnswerRow.key == identity.key)  # type: ignore[call-overload]
-    row = (await session.execute(statement)).first()
+    row = await connection.fetchrow(_GIVEN, identity.key)
     if row is None:
         return None
-    return bytes(row.body) if hmac.compare_digest(row.fingerprint, identity.fingerprint) else key_reused()
+    return bytes(row["body"]) if hmac.compare_digest(row["fingerprint"], identity.fingerprint) else key_reused()
 
 
-async def claim(session: AsyncSession, identity: Identity) -> bytes | Refusal | None:
+async def claim(connection: asyncpg.Connection, identity: Identity) -> bytes | Refusal | None:
     """Begin to answer: None if this transaction is the one to do it, else what was answered, or a refusal while another
     transaction is at it (one that only shares the request's id waits for it instead)."""
     lock = int.from_bytes(identity.key[:8], "big", signed=True)
     if identity.may_wait:
-        await session.execute(select(func.pg_advisory_xact_lock(lock)))
-    elif not (await session.execute(select(func.pg_try_advisory_xact_lock(lock)))).scalar_one():
+        await connection.execute(_WAIT, lock)
+    elif not await connection.fetchval(_TRY, lock):
         return key_in_progress()
-    return await given_before(session, identity)
+    return await given_before(connection, identity)
 
 
-async def keep(session: AsyncSession, identity: Identity, body: bytes) -> None:
+async def keep(connection: asyncpg.Connection, identity: Identity, body: bytes) -> None:
     """Keep the answer."""
-    await session.execute(insert(AnswerRow).values(key=identity.key, fingerprint=identity.fingerprint, body=body))
+    await connection.execute(_KEEP, identity.key, identity.fingerprint, body)
 
 
-async def prune(session: AsyncSession) -> None:
+async def prune(connection: asyncpg.Connection) -> None:
     """Forget the answers that are older than clients may count on."""
-    await session.execute(text(f"DELETE FROM answers WHERE given_at < now() - interval '{_KEPT_FOR}'"))  # noqa: S608
+    await connection.execute(_PRUNE)

@@ -1,6 +1,6 @@
 """The inbox: every message has its effect once, and the events of an aggregate have theirs in order.
 
-Promise: claiming is the first statement of the effect's transaction. A sequenced event is a duplicate if something as
+Promise: claiming is the first thing in the effect's transaction. A sequenced event is a duplicate if something as
 late was applied already; it is parked if an event that this service hears must come first, and sent home through the
 outbox by the transaction that applies (or gives up) that predecessor. Everything else is claimed by its id, also what
 was said before this service joined: nobody waits for that, so it may come late.
@@ -11,20 +11,43 @@ from collections.abc import Mapping
 from datetime import datetime
 from enum import Enum, auto
 
-from sqlalchemy import delete, select, text
-from sqlalchemy.dialects.postgresql import insert as upsert
-from sqlalchemy.ext.asyncio import AsyncSession
+import asyncpg
 
 from broker import outbox
 from broker.message import Incoming
-from broker.tables import InboxRow, ParkedRow, PositionRow, SubscriptionRow, SuspectRow
 from broker.transaction import Transaction
 
-_positions = PositionRow.__table__  # type: ignore[attr-defined]
-_parked = ParkedRow.__table__  # type: ignore[attr-defined]
-_suspects = SuspectRow.__table__  # type: ignore[attr-defined]
-_KEPT_FOR = "14 days"
-"""Longer than any way a message can come again: the retries take twelve minutes, a forgotten queue a holiday."""
+_JOIN = "INSERT INTO subscriptions (topic) SELECT unnest($1::text[]) ON CONFLICT DO NOTHING"
+_JOINED = "SELECT topic, joined_at FROM subscriptions WHERE topic = ANY($1)"
+_CLAIM_BY_ID = "INSERT INTO inbox (queue, message_id) VALUES ($1, $2) ON CONFLICT DO NOTHING RETURNING true"
+_CLAIM_IN_ORDER = """
+INSERT INTO positions AS applied (source, aggregate, sequence)
+VALUES ($1, $2, CASE WHEN $4 = 0 THEN $3::bigint ELSE 0 END)
+ON CONFLICT (source, aggregate) DO UPDATE SET sequence = $3
+    WHERE applied.sequence < $3 AND applied.sequence >= $4::bigint
+RETURNING sequence
+"""
+"""Locks the position also where it returns nothing, because the message is a duplicate or came early."""
+_APPLIED = "SELECT sequence FROM positions WHERE source = $1 AND aggregate = $2"
+_RELEASE = """
+DELETE FROM parked WHERE source = $1 AND aggregate = $2 AND predecessor <= $3
+RETURNING sequence, queue, aggregate, headers, body
+"""
+_PARK = """
+INSERT INTO parked (source, aggregate, sequence, predecessor, queue, headers, body)
+VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING
+"""
+_SUSPECT = """
+INSERT INTO suspects (queue, message_id, tries) VALUES ($1, $2, 0)
+ON CONFLICT (queue, message_id) DO UPDATE SET tries = suspects.tries + 1
+RETURNING tries
+"""
+_ACQUIT = "DELETE FROM suspects WHERE queue = $1 AND message_id = $2"
+# Longer than any way a message can come again: the retries take twelve minutes, a forgotten queue a holiday.
+_PRUNE = """
+DELETE FROM inbox WHERE claimed_at < now() - interval '14 days';
+DELETE FROM suspects WHERE since < now() - interval '14 days'
+"""
 
 
 class Claim(Enum):
@@ -39,12 +62,10 @@ Joined = Mapping[str, datetime]
 """Since when this service hears each topic that it wants in order."""
 
 
-async def join(session: AsyncSession, topics: set[str]) -> Joined:
+async def join(connection: asyncpg.Connection, topics: set[str]) -> Joined:
     """Note that these topics are heard from now on (if they were not before) and return since when."""
-    for topic in sorted(topics):
-        await session.execute(upsert(SubscriptionRow).values(topic=topic).on_conflict_do_nothing())
-    rows = (await session.execute(select(SubscriptionRow.topic, SubscriptionRow.joined_at))).all()  # type: ignore[call-overload]
-    return {row.topic: row.joined_at for row in rows if row.topic in topics}
+    await connection.execute(_JOIN, sorted(topics))
+    return {row["topic"]: row["joined_at"] for row in await connection.fetch(_JOINED, sorted(topics))}
 
 
 def predecessor(message: Incoming, joined: Joined) -> int:
@@ -64,89 +85,45 @@ def _joined_by(milliseconds: int | None, topic: str, joined: Joined) -> bool:
     return topic in joined and (milliseconds is None or milliseconds >= joined[topic].timestamp() * 1000)
 
 
-async def claim(session: AsyncSession, message: Incoming, joined: Joined) -> Claim:
-    """Claim the message, or park it, or find that it had its effect."""
-    if message.sequence is None or not is_ordered(message, joined):
-        return await _claim_by_id(session, message)
-    applied = await _lock_position(session, message)
-    if message.sequence <= applied:
-        return Claim.DUPLICATE
+async def claim(transaction: Transaction, message: Incoming, joined: Joined) -> Claim:
+    """Claim the message, or park it, or find that it had its effect. Who waits for a message that is ours comes next,
+    once this transaction is committed."""
+    if not is_ordered(message, joined):
+        return await _claim_by_id(transaction.connection, message)
     awaited = predecessor(message, joined)
-    if awaited > applied:
-        await _park(session, message, awaited)
-        return Claim.PARKED
-    return Claim.OURS
+    place = (message.source, message.aggregate, message.sequence)
+    if await transaction.connection.fetchval(_CLAIM_IN_ORDER, *place, awaited) == message.sequence:
+        await _release(transaction, place)
+        return Claim.OURS
+    if await transaction.connection.fetchval(_APPLIED, message.source, message.aggregate) >= message.sequence:
+        return Claim.DUPLICATE
+    # A stranger's header may be a time or bytes, which JSON has not.
+    headers = json.dumps(message.headers, default=str)
+    await transaction.connection.execute(_PARK, *place, awaited, message.queue, headers, message.body)
+    return Claim.PARKED
 
 
-async def advance(transaction: Transaction, message: Incoming, joined: Joined) -> None:
-    """The message has had its effect, or will never have it: who waits for it comes next."""
-    if message.sequence is None or not is_ordered(message, joined):
-        return
-    session = transaction.session
-    applied = await _lock_position(session, message)
-    if message.sequence > applied:
-        here = (_positions.c.source == message.source) & (_positions.c.aggregate == message.aggregate)
-        await session.execute(_positions.update().where(here).values(sequence=message.sequence))
-    waiting = (
-        (_parked.c.source == message.source)
-        & (_parked.c.aggregate == message.aggregate)
-        & (_parked.c.predecessor <= max(applied, message.sequence))
-    )
-    released = (await session.execute(delete(_parked).where(waiting).returning(_parked))).all()
-    for row in sorted(released, key=lambda row: int(row.sequence)):
-        partition = await outbox.send_home(session, row.queue, row.aggregate, row.headers, row.body)
-        transaction.woken.add(partition)
-
-
-async def suspect(session: AsyncSession, message: Incoming) -> int:
+async def suspect(connection: asyncpg.Connection, message: Incoming) -> int:
     """Note that a message is about to be tried which may end the process; returns how often that was noted before."""
-    statement = (
-        upsert(SuspectRow)
-        .values(queue=message.queue, message_id=message.id, tries=0)
-        .on_conflict_do_update(index_elements=["queue", "message_id"], set_={"tries": _suspects.c.tries + 1})
-        .returning(_suspects.c.tries)
-    )
-    return int((await session.execute(statement)).scalar_one())
+    return int(await connection.fetchval(_SUSPECT, message.queue, message.id))
 
 
-async def acquit(session: AsyncSession, message: Incoming) -> None:
+async def acquit(connection: asyncpg.Connection, message: Incoming) -> None:
     """The process has outlived the message, or has given it up."""
-    this = (_suspects.c.queue == message.queue) & (_suspects.c.message_id == message.id)
-    await session.execute(delete(_suspects).where(this))
+    await connection.execute(_ACQUIT, message.queue, message.id)
 
 
-async def prune(session: AsyncSession) -> None:
+async def prune(connection: asyncpg.Connection) -> None:
     """Forget the claims that are too old to matter."""
-    await session.execute(text(f"DELETE FROM inbox WHERE claimed_at < now() - interval '{_KEPT_FOR}'"))  # noqa: S608
-    await session.execute(text(f"DELETE FROM suspects WHERE since < now() - interval '{_KEPT_FOR}'"))  # noqa: S608
+    await connection.execute(_PRUNE)
 
 
-async def _claim_by_id(session: AsyncSession, message: Incoming) -> Claim:
-    statement = upsert(InboxRow).values(queue=message.queue, message_id=message.id).on_conflict_do_nothing()
-    claimed = await session.execute(statement.returning(InboxRow.queue))  # type: ignore[call-overload]
-    return Claim.OURS if claimed.first() is not None else Claim.DUPLICATE
+async def _claim_by_id(connection: asyncpg.Connection, message: Incoming) -> Claim:
+    claimed = await connection.fetchval(_CLAIM_BY_ID, message.queue, message.id)
+    return Claim.OURS if claimed else Claim.DUPLICATE
 
 
-async def _lock_position(session: AsyncSession, message: Incoming) -> int:
-    statement = (
-        upsert(PositionRow)
-        .values(source=message.source, aggregate=message.aggregate, sequence=0)
-        .on_conflict_do_update(index_elements=["source", "aggregate"], set_={"source": message.source})
-        .returning(_positions.c.sequence)
-    )
-    return int((await session.execute(statement)).scalar_one())
-
-
-async def _park(session: AsyncSession, message: Incoming, awaited: int) -> None:
-    row = ParkedRow(
-        source=message.source,
-        aggregate=message.aggregate,
-        sequence=message.sequence or 0,
-        predecessor=awaited,
-        queue=message.queue,
-        # A stranger's header may be a time or bytes, which JSON has not.
-        headers=json.loads(json.dumps(message.headers, default=str)),
-        body=message.body,
-    )
-    values = row.model_dump(exclude={"parked_at"})
-    await session.execute(upsert(ParkedRow).values(**values).on_conflict_do_nothing())
+async def _release(transaction: Transaction, applied: tuple[str, str, int | None]) -> None:
+    waiting = await transaction.connection.fetch(_RELEASE, *applied)
+    for _, queue, aggregate, headers, body in sorted(waiting, key=lambda row: int(row["sequence"])):
+        transaction.woken.add(await outbox.send_home(transaction.connection, queue, aggregate, headers, body))

@@ -12,13 +12,10 @@ from datetime import UTC, datetime
 from typing import Any
 from zlib import crc32
 
-from sqlalchemy import insert, update
-from sqlalchemy.dialects.postgresql import insert as upsert
-from sqlalchemy.ext.asyncio import AsyncSession
+import asyncpg
 
 from broker import topology
 from broker.ids import new_id
-from broker.tables import OutboxRow, SequenceRow
 from contracts.base import Event, Said
 
 PARTITIONS = 8
@@ -39,35 +36,64 @@ def partition_of(aggregate: str) -> int:
     return crc32(aggregate.encode()) % PARTITIONS
 
 
-async def record(session: AsyncSession, service: str, messages: Sequence[Said], origin: Origin) -> set[int]:
+_LOCK = """
+INSERT INTO sequences (aggregate, sequence, topics) VALUES ($1, 0, '{}')
+ON CONFLICT (aggregate) DO UPDATE SET aggregate = excluded.aggregate
+RETURNING sequence, topics
+"""
+_RECORD = """
+WITH numbered AS (
+    UPDATE sequences SET sequence = last.sequence, topics = last.topics
+    FROM unnest($1::text[], $2::bigint[], $3::jsonb[]) AS last (aggregate, sequence, topics)
+    WHERE sequences.aggregate = last.aggregate
+)
+INSERT INTO outbox (partition, aggregate, exchange, topic, headers, body)
+SELECT partition, aggregate, exchange, topic, headers, body
+FROM unnest($4::smallint[], $5::text[], $6::text[], $7::text[], $8::jsonb[], $9::bytea[])
+    WITH ORDINALITY AS said (partition, aggregate, exchange, topic, headers, body, place)
+ORDER BY place
+"""
+_Row = tuple[int, str, str, str, str, bytes]
+_Last = tuple[str, int, str]
+
+
+async def record(connection: asyncpg.Connection, service: str, messages: Sequence[Said], origin: Origin) -> set[int]:
     """Write the messages to the outbox, in order; returns the partitions that got any."""
-    numbered = await _number(session, [message for message in messages if isinstance(message, Event)])
-    rows = [_row(service, message, origin, numbered.get(id(message), {})) for message in messages]
-    if rows:
-        await session.execute(insert(OutboxRow), rows)
-    return {row["partition"] for row in rows}
+    if not messages:
+        return set()
+    order, last = await _number(connection, [message for message in messages if isinstance(message, Event)])
+    rows = [_row(service, message, origin, order.get(id(message), {})) for message in messages]
+    await _write(connection, rows, last)
+    return {partition for partition, *_ in rows}
 
 
-async def send_home(session: AsyncSession, queue: str, aggregate: str, headers: dict[str, Any], body: bytes) -> int:
+async def send_home(
+    connection: asyncpg.Connection, queue: str, aggregate: str, headers: dict[str, Any], body: bytes
+) -> int:
     """Write a parked message to the outbox, addressed to its own queue; returns its partition."""
-    row = {
-        "partition": partition_of(aggregate),
-        "aggregate": aggregate,
-        "exchange": topology.RETURNS,
-        "topic": topology.way_home("parked", queue),
-        "headers": headers,
-        "body": body,
-    }
-    await session.execute(insert(OutboxRow), [row])
-    return partition_of(aggregate)
+    home = topology.way_home("parked", queue)
+    partition = partition_of(aggregate)
+    await _write(connection, [(partition, aggregate, topology.RETURNS, home, json.dumps(headers), body)], [])
+    return partition
 
 
-async def _number(session: AsyncSession, events: Sequence[Event]) -> dict[int, dict[str, Any]]:
-    """The sequence headers of each event, by the event's identity."""
+async def _write(connection: asyncpg.Connection, rows: Sequence[_Row], last: Sequence[_Last]) -> None:
+    await connection.execute(_RECORD, *(_columns(last) or [[]] * 3), *_columns(rows))
+
+
+def _columns(rows: Sequence[tuple[Any, ...]]) -> list[list[Any]]:
+    return [list(column) for column in zip(*rows, strict=True)]
+
+
+async def _number(
+    connection: asyncpg.Connection, events: Sequence[Event]
+) -> tuple[dict[int, dict[str, Any]], list[_Last]]:
+    """The sequence headers of each event, by the event's identity; and the last sequence of each aggregate."""
     headers: dict[int, dict[str, Any]] = {}
+    last: list[_Last] = []
     # Sorted, because two transactions that lock the same aggregates in different order would wait for each other.
     for aggregate in sorted({event.aggregate for event in events}):
-        sequence, topics = await _lock(session, aggregate)
+        ((sequence, topics),) = await connection.fetch(_LOCK, aggregate)
         now = _now()
         for event in events:
             if event.aggregate == aggregate:
@@ -75,24 +101,8 @@ async def _number(session: AsyncSession, events: Sequence[Event]) -> dict[int, d
                 order = {"sequence": sequence, "predecessors": json.dumps(topics)}
                 headers[id(event)] = {**order, "cloudEvents_time": _text(now)}
                 topics = {**topics, event.topic: [sequence, round(now.timestamp() * 1000)]}
-        await session.execute(
-            update(SequenceRow).where(_aggregate == aggregate).values(sequence=sequence, topics=topics)
-        )
-    return headers
-
-
-_aggregate = SequenceRow.__table__.c.aggregate  # type: ignore[attr-defined]
-
-
-async def _lock(session: AsyncSession, aggregate: str) -> tuple[int, dict[str, list[int]]]:
-    statement = (
-        upsert(SequenceRow)
-        .values(aggregate=aggregate, sequence=0, topics={})
-        .on_conflict_do_update(index_elements=["aggregate"], set_={"aggregate": aggregate})
-        .returning(SequenceRow.sequence, SequenceRow.topics)  # type: ignore[call-overload]
-    )
-    row = (await session.execute(statement)).one()
-    return row.sequence, row.topics
+        last.append((aggregate, sequence, json.dumps(topics)))
+    return headers, last
 
 
 def _now() -> datetime:
@@ -121,12 +131,8 @@ def envelope(service: str, message: Said, origin: Origin) -> dict[str, Any]:
     return {name: value for name, value in headers.items() if value is not None}
 
 
-def _row(service: str, message: Said, origin: Origin, order: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "partition": partition_of(message.aggregate),
-        "aggregate": message.aggregate,
-        "exchange": topology.EVENTS if isinstance(message, Event) else topology.COMMANDS,
-        "topic": message.topic,
-        "headers": {**envelope(service, message, origin), **order},
-        "body": message.model_dump_json().encode(),
-    }
+def _row(service: str, message: Said, origin: Origin, order: dict[str, Any]) -> _Row:
+    exchange = topology.EVENTS if isinstance(message, Event) else topology.COMMANDS
+    headers = json.dumps({**envelope(service, message, origin), **order})
+    body = message.model_dump_json().encode()
+    return partition_of(message.aggregate), message.aggregate, exchange, message.topic, headers, body

@@ -209,8 +209,8 @@ async def _prune_forever(database: Database) -> None:
 
 
 async def _prune(transaction: Transaction) -> None:
-    await inbox.prune(transaction.session)
-    await answers.prune(transaction.session)
+    await inbox.prune(transaction.connection)
+    await answers.prune(transaction.connection)
 
 
 async def _close(service: Service, database: Database | None) -> None:

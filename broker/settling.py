@@ -53,7 +53,7 @@ class Settlement:
         """Note since when each topic is heard: what is said from now on is waited for in order."""
         if self._database is not None:
             ordered = {topic for topic, listener in self._service.listeners.items() if listener.ordered}
-            self._joined = await self._database.transact(Origin("start"), lambda tx: inbox.join(tx.session, ordered))
+            self._joined = await self._database.transact(Origin("start"), lambda tx: inbox.join(tx.connection, ordered))
 
     async def settle(self, listener: Listener, raw: aio_pika.abc.AbstractIncomingMessage) -> None:
         """Have the effect, or pass the failure on; afterwards the message may be acknowledged."""
@@ -110,12 +110,12 @@ class Settlement:
     async def _effect_alone(self, database: Database, listener: Listener, message: Incoming) -> None:
         """Try a suspect while no other suspect is tried, and keep a note that it is being tried."""
         async with self._alone:
-            before = await database.transact(message.origin, lambda tx: inbox.suspect(tx.session, message))
+            before = await database.transact(message.origin, lambda tx: inbox.suspect(tx.connection, message))
             try:
                 _must_not_kill(DELIVERIES_BEFORE_SUSPICION + before)
                 await self._effect(listener, message)
             finally:
-                await database.transact(message.origin, lambda tx: inbox.acquit(tx.session, message))
+                await database.transact(message.origin, lambda tx: inbox.acquit(tx.connection, message))
 
     async def _effect(self, listener: Listener, message: Incoming) -> None:
         try:
@@ -137,12 +137,11 @@ class Settlement:
     async def _once(
         self, listener: Listener, message: Incoming, said: Said, given: dict[object, object], transaction: Transaction
     ) -> None:
-        claim = await inbox.claim(transaction.session, message, self._joined)
+        claim = await inbox.claim(transaction, message, self._joined)
         if claim is not inbox.Claim.OURS:
             _note(claim, message, transaction)
         else:
             await listener.handler(said, **pick(listener.wants, {**given, Transaction: transaction}))
-            await inbox.advance(transaction, message, self._joined)
             HANDLED.labels(message.queue).inc()
 
     async def _give_up(self, message: Incoming, error: Exception) -> None:
@@ -151,10 +150,11 @@ class Settlement:
             await self._retries.bury(message.queue, message.body, message.headers, error)
         elif await self._database.transact(message.origin, lambda tx: self._is_due(tx, message)):
             await self._retries.bury(message.queue, message.body, message.headers, error)
-            await self._database.transact(message.origin, lambda tx: inbox.advance(tx, message, self._joined))
+            if inbox.is_ordered(message, self._joined):
+                await self._database.transact(message.origin, lambda tx: inbox.claim(tx, message, self._joined))
 
     async def _is_due(self, transaction: Transaction, message: Incoming) -> bool:
-        claim = await inbox.claim(transaction.session, message, self._joined)
+        claim = await inbox.claim(transaction, message, self._joined)
         if claim is inbox.Claim.OURS:
             transaction.abandon()
         else:

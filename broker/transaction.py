@@ -7,11 +7,12 @@ again, because everything it would have done is claimed inside it.
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import TypeVar
+from typing import Any, TypeVar, cast
 
 import asyncpg
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
+from sqlalchemy import event
+from sqlalchemy.exc import DBAPIError, DisconnectionError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, create_async_engine
 
 from broker import outbox
 from broker.outbox import Origin
@@ -30,17 +31,57 @@ class UndeclaredMessageError(TypeError):
     """The service says what it did not declare."""
 
 
-class Transaction:
-    """One unit of work. Handlers use `session`, `emit` and `send`; they never commit."""
+class RolledBackError(Exception):
+    """A statement failed, somebody went on as if it had not, and the database took nothing of the transaction."""
 
-    def __init__(self, session: AsyncSession, *, says: frozenset[str], read_only: bool = False) -> None:
-        self.session = session
+
+class Transaction:
+    """One unit of work. Handlers use `session`, `emit` and `send`; they never commit.
+
+    `connection` is asyncpg's own, for statements that run with every message: SQLAlchemy costs five times as much.
+    What the session has not flushed yet, it does not see; JSON goes in as text.
+    """
+
+    def __init__(
+        self, bind: AsyncConnection, connection: asyncpg.Connection, *, says: frozenset[str], read_only: bool = False
+    ) -> None:
+        self.connection = connection
         self.said: list[Said] = []
         self.woken: set[int] = set()
         self.abandoned = False
         self.kept = False
+        self._bind = bind
+        self._session: AsyncSession | None = None
         self._says = says
         self._read_only = read_only
+
+    @property
+    def session(self) -> AsyncSession:
+        """SQLAlchemy's session within this transaction; it has none of its own to commit."""
+        if self._session is None:
+            self._session = AsyncSession(self._bind, expire_on_commit=False)
+        return self._session
+
+    async def commit(self) -> None:
+        """Raises RolledBackError. Called by `Database` alone."""
+        if await self.connection.execute("COMMIT") != "COMMIT":
+            raise RolledBackError
+
+    async def flush(self) -> None:
+        """Send what the session still keeps back."""
+        if self._session is not None:
+            await self._session.flush()
+
+    async def end(self) -> None:
+        """Leave nothing behind but what was committed."""
+        try:
+            if self._session is not None:
+                await self._session.close()
+            if not self.connection.is_closed() and self.connection.is_in_transaction():
+                await self.connection.execute("ROLLBACK")
+        except BaseException:
+            self.connection.terminate()
+            raise
 
     def emit(self, event: Event) -> None:
         """Tell a fact, once this transaction is committed."""
@@ -78,8 +119,16 @@ class Database:
         self.reader = Reader(url, service=service)
         self._service = service
         self._says = says
-        self._engine: AsyncEngine = create_async_engine(_asyncpg(url), pool_size=pool, max_overflow=5, pool_timeout=30)
-        self._sessions = async_sessionmaker(self._engine, expire_on_commit=False)
+        # AUTOCOMMIT: SQLAlchemy begins nothing by itself, what it does belongs to the transaction begun here.
+        self._engine: AsyncEngine = create_async_engine(
+            _asyncpg(url),
+            isolation_level="AUTOCOMMIT",
+            pool_size=pool,
+            max_overflow=5,
+            pool_timeout=30,
+            pool_reset_on_return=None,
+        )
+        event.listen(self._engine.sync_engine, "checkout", _must_be_usable)
 
     async def close(self) -> None:
         """Close all connections."""
@@ -103,49 +152,65 @@ class Database:
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[Transaction]:
         """A transaction that leaves nothing behind."""
-        async with self._sessions() as session:
-            await _connect(session)
-            yield Transaction(session, says=self._says, read_only=True)
+        async with self._begun(read_only=True) as transaction:
+            yield transaction
 
     async def _once(self, origin: Origin, work: Callable[[Transaction], Awaitable[Result]]) -> Result:
-        async with self._sessions() as session:
-            await _connect(session)
-            transaction = Transaction(session, says=self._says)
+        async with self._begun() as transaction:
             result = await work(transaction)
             if transaction.abandoned:
-                await session.rollback()
                 return result
-            filled = await outbox.record(session, self._service, transaction.said, origin)
-            await session.commit()
+            await transaction.flush()
+            filled = await outbox.record(transaction.connection, self._service, transaction.said, origin)
+            await transaction.commit()
         if filled or transaction.woken:
             self.wake(filled | transaction.woken)
         return result
+
+    @asynccontextmanager
+    async def _begun(self, *, read_only: bool = False) -> AsyncIterator[Transaction]:
+        try:
+            bind = await self._engine.connect()
+        except Exception as error:
+            raise DatabaseAwayError(f"no connection to the database: {error!r}") from error
+        try:
+            connection = cast(asyncpg.Connection, (await bind.get_raw_connection()).driver_connection)
+            transaction = Transaction(bind, connection, says=self._says, read_only=read_only)
+            try:
+                await connection.execute("BEGIN")
+                yield transaction
+            finally:
+                await transaction.end()
+        finally:
+            await bind.close()
 
 
 async def _again(attempt: Callable[[], Awaitable[Result]]) -> Result:
     for _ in range(TRIES - 1):
         try:
             return await attempt()
-        except (DBAPIError, OSError) as error:
-            if not was_broken_off(error):
+        except Exception as error:
+            if isinstance(error, DatabaseAwayError) or not was_broken_off(error):
                 raise
     return await attempt()
 
 
 def was_broken_off(error: BaseException) -> bool:
     """Whether the database ended the transaction for a passing reason of its own."""
-    if isinstance(error, DatabaseAwayError | OSError | asyncpg.InterfaceError):
+    if isinstance(error, DatabaseAwayError | OSError | asyncpg.PostgresConnectionError):
         return True
-    if not isinstance(error, DBAPIError):
-        return False
-    return error.connection_invalidated or getattr(error.orig, "sqlstate", None) in _BROKEN_OFF
+    if isinstance(error, asyncpg.InterfaceError):
+        return not isinstance(error, ValueError)  # that is what a wrong parameter raises
+    if isinstance(error, DBAPIError) and error.connection_invalidated:
+        return True
+    return getattr(getattr(error, "orig", error), "sqlstate", None) in _BROKEN_OFF
 
 
-async def _connect(session: AsyncSession) -> None:
-    try:
-        await session.connection()
-    except Exception as error:
-        raise DatabaseAwayError(f"no connection to the database: {error!r}") from error
+def _must_be_usable(connection: Any, *_: object) -> None:
+    """A pooled connection that broke, or whose last transaction did not end, is replaced."""
+    driver: asyncpg.Connection = connection.driver_connection
+    if driver.is_closed() or driver.is_in_transaction():
+        raise DisconnectionError
 
 
 def _asyncpg(url: str) -> str:

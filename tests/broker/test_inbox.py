@@ -170,7 +170,7 @@ async def test_old_claims_are_forgotten_and_fresh_ones_kept(bench: Bench) -> Non
     async def age_and_prune(tx: Transaction) -> None:
         await tx.session.execute(text("INSERT INTO inbox VALUES ('q', 'old', now() - interval '15 days')"))
         await tx.session.execute(text("INSERT INTO inbox VALUES ('q', 'new', now() - interval '13 days')"))
-        await inbox.prune(tx.session)
+        await inbox.prune(tx.connection)
 
     await service.database.transact(Origin("test"), age_and_prune)
     async with bench.harness.session() as session:
@@ -226,10 +226,9 @@ async def _applied(
     coming = [_event(account, number, topics) for number in deliveries if topics[number - 1] in hears]
 
     async def once(tx: Transaction, message: Incoming) -> None:
-        if await inbox.claim(tx.session, message, joined) is Claim.OURS:
+        if await inbox.claim(tx, message, joined) is Claim.OURS:
             applied.append(message.sequence or 0)
             await asyncio.sleep(chance.choice((0, 0.001)))
-            await inbox.advance(tx, message, joined)
 
     async def consume() -> None:
         while coming:

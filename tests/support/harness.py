@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 from aio_pika.abc import AbstractConnection, AbstractIncomingMessage
-from sqlalchemy import MetaData, text
+from sqlalchemy import Executable, MetaData, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from broker import topology
@@ -95,12 +95,15 @@ class Harness:
         async with self.service.database.reading() as transaction:
             yield transaction.session
 
+    async def write(self, statement: Executable) -> None:
+        """Have this done to the service's database."""
+        assert self.service is not None
+        assert self.service.database is not None
+        await self.service.database.transact(Origin("test"), lambda tx: tx.session.execute(statement))
+
     async def empty(self, tables: MetaData) -> None:
         """Delete every row of these tables of the service."""
-        names = ", ".join(table.name for table in tables.sorted_tables)
-        async with self.session() as session:
-            await session.execute(text(f"TRUNCATE {names}"))
-            await session.commit()
+        await self.write(text(f"TRUNCATE {', '.join(table.name for table in tables.sorted_tables)}"))
 
     def _is_wanted(self, message: AbstractIncomingMessage, topic: str, subjects: set[str]) -> bool:
         headers = message.headers

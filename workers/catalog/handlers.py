@@ -156,11 +156,11 @@ async def move_stock(ask: MoveStock, tx: Transaction, caller: Caller) -> StockLe
 @service.does(ReserveStock)
 async def reserve_stock(command: ReserveStock, tx: Transaction) -> None:
     order_id, items = command.order_id, merge(command.items)
-    if not await stock.open_reservation(tx.session, order_id, items, datetime.now(UTC) + RESERVATION_LIFETIME):
+    if not await stock.open_reservation(tx.connection, order_id, items, datetime.now(UTC) + RESERVATION_LIFETIME):
         return
-    short = await stock.reserve(tx.session, items)
+    short = await stock.reserve(tx.connection, items)
     if short:
-        await stock.refuse_reservation(tx.session, order_id)
+        await stock.refuse_reservation(tx.connection, order_id)
         tx.emit(StockRefused(order_id=order_id, skus=short))
     else:
         tx.emit(StockReserved(order_id=order_id))
@@ -168,13 +168,13 @@ async def reserve_stock(command: ReserveStock, tx: Transaction) -> None:
 
 @service.does(ReleaseStock)
 async def release_stock(command: ReleaseStock, tx: Transaction) -> None:
-    held = await stock.release_reservation(tx.session, command.order_id)
+    held = await stock.release_reservation(tx.connection, command.order_id)
     if held:
-        await stock.give_back(tx.session, held)
+        await stock.give_back(tx.connection, held)
 
 
 @service.does(CommitStock)
 async def commit_stock(command: CommitStock, tx: Transaction) -> None:
-    held = await stock.commit_reservation(tx.session, command.order_id)
+    held = await stock.commit_reservation(tx.connection, command.order_id)
     if held:
-        await stock.sell(tx.session, held)
+        await stock.sell(tx.connection, held)

@@ -6,94 +6,93 @@ their skus, so that orders with products in common wait for each other and never
 commands has an effect.
 """
 
+import json
 from collections.abc import Mapping
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import ARRAY, BigInteger, Text, bindparam, insert, select, text, update
-from sqlalchemy.dialects.postgresql import insert as upsert
+import asyncpg
+from sqlalchemy import insert, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from broker.ids import new_id
 from contracts.catalog import MoveStock, StockLevel
-from workers.catalog.tables import MovementRow, ReservationRow, StockRow
+from workers.catalog.tables import MovementRow, StockRow
 
-_LOCK = text(
-    "SELECT sku, on_hand - reserved AS available FROM stock WHERE sku = ANY(:skus) ORDER BY sku FOR UPDATE"
-).bindparams(bindparam("skus", type_=ARRAY(Text)))
+_LOCK = "SELECT sku, on_hand - reserved AS available FROM stock WHERE sku = ANY($1) ORDER BY sku FOR UPDATE"
+_TAKE = """
+WITH locked AS (SELECT sku FROM stock WHERE sku = ANY($1) ORDER BY sku FOR UPDATE)
+UPDATE stock SET reserved = reserved + $3 * quantity, on_hand = on_hand + $4 * quantity
+FROM locked JOIN unnest($1::text[], $2::bigint[]) AS taken (sku, quantity) USING (sku)
+WHERE stock.sku = locked.sku
+"""
+_OPEN = """
+INSERT INTO reservations (order_id, state, items, expires_at) VALUES ($1, 'reserved', $2, $3)
+ON CONFLICT DO NOTHING RETURNING true
+"""
+_REFUSE = "UPDATE reservations SET state = 'refused', expires_at = NULL WHERE order_id = $1"
+_RELEASE = """
+INSERT INTO reservations (order_id, state, items) VALUES ($1, 'released', '{}')
+ON CONFLICT (order_id) DO UPDATE SET state = 'released' WHERE reservations.state = 'reserved'
+RETURNING items
+"""
+_COMMIT = """
+UPDATE reservations SET state = 'committed' WHERE order_id = $1 AND state = 'reserved' RETURNING items
+"""
+_STATE = "SELECT state FROM reservations WHERE order_id = $1"
 
-_TAKE = text(
-    "UPDATE stock SET reserved = reserved + :promised * quantity, on_hand = on_hand + :bought * quantity"
-    " FROM unnest(:skus, :quantities) AS taken (taken_sku, quantity) WHERE sku = taken_sku"
-).bindparams(bindparam("skus", type_=ARRAY(Text)), bindparam("quantities", type_=ARRAY(BigInteger)))
 
-
-async def reserve(db: AsyncSession, items: Mapping[str, int]) -> tuple[str, ...]:
+async def reserve(db: asyncpg.Connection, items: Mapping[str, int]) -> tuple[str, ...]:
     """Sets aside all of the items (sku -> quantity) or none; returns the skus of which there is not enough."""
-    found = await db.execute(_LOCK, {"skus": list(items)})
-    available = {row.sku: row.available for row in found}
+    available = {row["sku"]: row["available"] for row in await db.fetch(_LOCK, list(items))}
     short = tuple(sku for sku, quantity in items.items() if available.get(sku, 0) < quantity)
     if not short:
         await _take(db, items, promised=1, bought=0)
     return short
 
 
-async def give_back(db: AsyncSession, items: Mapping[str, int]) -> None:
+async def give_back(db: asyncpg.Connection, items: Mapping[str, int]) -> None:
     """What was reserved is available again."""
-    await db.execute(_LOCK, {"skus": list(items)})
     await _take(db, items, promised=-1, bought=0)
 
 
-async def sell(db: AsyncSession, items: Mapping[str, int]) -> None:
+async def sell(db: asyncpg.Connection, items: Mapping[str, int]) -> None:
     """What was reserved leaves the stock."""
-    await db.execute(_LOCK, {"skus": list(items)})
     await _take(db, items, promised=-1, bought=-1)
 
 
-async def _take(db: AsyncSession, items: Mapping[str, int], *, promised: int, bought: int) -> None:
-    rows = {"skus": list(items), "quantities": list(items.values())}
-    await db.execute(_TAKE, rows | {"promised": promised, "bought": bought})
+async def _take(db: asyncpg.Connection, items: Mapping[str, int], *, promised: int, bought: int) -> None:
+    await db.execute(_TAKE, list(items), list(items.values()), promised, bought)
 
 
 # --- reservations -----------------------------------------------------------------------------------------------------
 
 
-async def open_reservation(db: AsyncSession, order_id: UUID, items: Mapping[str, int], expires_at: datetime) -> bool:
+async def open_reservation(
+    db: asyncpg.Connection, order_id: UUID, items: Mapping[str, int], expires_at: datetime
+) -> bool:
     """The first word about an order: False where there was one already, also one that is being said at this moment."""
-    row = {"order_id": order_id, "state": "reserved", "items": items, "expires_at": expires_at}
-    opened = upsert(ReservationRow).values(row).on_conflict_do_nothing().returning(col(ReservationRow.order_id))
-    return await db.scalar(opened) is not None
+    return await db.fetchval(_OPEN, order_id, json.dumps(items), expires_at) is not None
 
 
-async def refuse_reservation(db: AsyncSession, order_id: UUID) -> None:
+async def refuse_reservation(db: asyncpg.Connection, order_id: UUID) -> None:
     """Remembers that the order holds nothing, so that a repeat is not tried again."""
-    row = ReservationRow
-    await db.execute(update(row).where(col(row.order_id) == order_id).values(state="refused", expires_at=None))
+    await db.execute(_REFUSE, order_id)
 
 
-async def release_reservation(db: AsyncSession, order_id: UUID) -> dict[str, int]:
+async def release_reservation(db: asyncpg.Connection, order_id: UUID) -> dict[str, int]:
     """What the order held and holds no longer. Where nothing is known of the order, the release is remembered."""
-    row = {"order_id": order_id, "state": "released", "items": {}}
-    released = (
-        upsert(ReservationRow)
-        .values(row)
-        .on_conflict_do_update(
-            index_elements=["order_id"], set_={"state": "released"}, where=col(ReservationRow.state) == "reserved"
-        )
-    )
-    return await db.scalar(released.returning(col(ReservationRow.items))) or {}
+    return await db.fetchval(_RELEASE, order_id) or {}
 
 
-async def commit_reservation(db: AsyncSession, order_id: UUID) -> dict[str, int]:
+async def commit_reservation(db: asyncpg.Connection, order_id: UUID) -> dict[str, int]:
     """What the order held and has bought now; nothing where it did not hold anything (any more).
 
     Raises `UnknownReservation` where nothing is known of the order: what it bought must not be forgotten.
     """
-    row = ReservationRow
-    held = update(row).where(col(row.order_id) == order_id, col(row.state) == "reserved").values(state="committed")
-    items = await db.scalar(held.returning(col(row.items)))
-    if items is None and await db.scalar(select(col(row.state)).where(col(row.order_id) == order_id)) is None:
+    items = await db.fetchval(_COMMIT, order_id)
+    if items is None and await db.fetchval(_STATE, order_id) is None:
         raise UnknownReservation(order_id)
     return items or {}
 

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from datetime import UTC, datetime
+from typing import Any
 from uuid import UUID
 
 from broker.ids import new_id, new_token
@@ -48,7 +49,6 @@ from contracts.payments import (
 )
 from workers.orders import reading, store
 from workers.orders.rules import UNDER_WAY, begin, decide
-from workers.orders.tables import OrderRow
 
 service = Service(
     "orders",
@@ -96,7 +96,7 @@ async def wait_until_settled(asked: PlaceOrder, order: Order, ask: Ask, database
     while order.status in UNDER_WAY and time.time() < until:
         await asyncio.sleep(0.05)
         async with database.reading() as look:
-            row = await store.find(look.session, order.id)
+            row = await store.find(look.connection, order.id)
             order = reading.order(row, order_token=order.order_token) if row else order
     return order
 
@@ -109,17 +109,17 @@ async def wait_until_settled(asked: PlaceOrder, order: Order, ask: Ask, database
 )
 async def place_order(asked: PlaceOrder, prices: Prices, tx: Transaction, caller: Caller) -> Order:
     order_token = new_token() if caller.id is None else None
-    row = _row(asked, prices, caller, await store.next_number(tx.session), order_token)
-    tx.session.add(row)
+    row = _row(asked, prices, caller, order_token)
+    row["number"] = await store.add(tx.connection, row)
     saga = reading.saga(row)
     tx.emit(
         OrderPlaced(
-            order_id=row.id,
-            number=row.number,
-            customer_id=row.customer_id,
+            order_id=saga.order_id,
+            number=row["number"],
+            customer_id=saga.customer_id,
             items=saga.items,
             total=saga.total,
-            placed_at=row.placed_at,
+            placed_at=row["placed_at"],
         )
     )
     tx.say(begin(saga))
@@ -130,7 +130,7 @@ async def place_order(asked: PlaceOrder, prices: Prices, tx: Transaction, caller
 async def get_order(question: GetOrder, tx: Transaction, caller: Caller) -> Order | Refusal:
     if caller.id is None and question.order_token is None:
         return unauthenticated()
-    row = await store.find(tx.session, question.id)
+    row = await store.find(tx.connection, question.id)
     if row is None or not reading.may_see(row, caller, question.order_token):
         return no_such_order()
     return reading.order(row)
@@ -143,7 +143,7 @@ async def list_orders(question: ListOrders, tx: Transaction, caller: Caller) -> 
     except ValueError:
         return invalid_request("", FieldError(pointer="/cursor", detail="is none of ours"))
     rows = await store.page(tx.session, question, caller, before)
-    more = str(rows[question.limit - 1].id) if len(rows) > question.limit else None
+    more = str(rows[question.limit - 1]["id"]) if len(rows) > question.limit else None
     return Page(items=tuple(reading.order(row) for row in rows[: question.limit]), next=more)
 
 
@@ -157,33 +157,32 @@ async def drive_the_saga(
     message: StockReserved | StockRefused | PaymentAuthorised | PaymentDeclined | PaymentCaptured | CaptureFailed,
     tx: Transaction,
 ) -> None:
-    row = await store.lock(tx.session, message.order_id)
-    before = reading.saga(row)
+    before = reading.saga(await store.lock(tx.connection, message.order_id))
     after, said = decide(before, message)
     if after != before:
-        store.note(row, after)
+        await store.note(tx.connection, after)
     tx.say(*said)
 
 
-def _row(asked: PlaceOrder, prices: Prices, caller: Caller, number: str, order_token: str | None) -> OrderRow:
+def _row(asked: PlaceOrder, prices: Prices, caller: Caller, order_token: str | None) -> dict[str, Any]:
     now = datetime.now(UTC)
     shipping, billing = asked.shipping_address, asked.billing_address
-    return OrderRow(
-        id=new_id(),
-        number=number,
-        customer_id=caller.id,
-        status="placed",
-        lines=[line.model_dump(mode="json") for line in prices.lines],
-        total=prices.total.amount,
-        currency=prices.total.currency,
-        payment_method=asked.payment_method,
-        payment={"status": "pending"},
-        email=asked.email,
-        shipping_address=shipping.model_dump() if shipping else None,
-        billing_address=billing.model_dump() if billing else None,
-        shipping_method=asked.shipping_method,
-        details=asked.metadata,
-        token_hash=reading.token_hash(order_token) if order_token else None,
-        placed_at=now,
-        history=[store.step("placed", now)],
-    )
+    return {
+        "id": new_id(),
+        "customer_id": caller.id,
+        "status": "placed",
+        "reason": None,
+        "lines": [line.model_dump(mode="json") for line in prices.lines],
+        "total": prices.total.amount,
+        "currency": prices.total.currency,
+        "payment_method": asked.payment_method,
+        "payment": {"status": "pending"},
+        "email": asked.email,
+        "shipping_address": shipping.model_dump() if shipping else None,
+        "billing_address": billing.model_dump() if billing else None,
+        "shipping_method": asked.shipping_method,
+        "metadata": asked.metadata,
+        "token_hash": reading.token_hash(order_token) if order_token else None,
+        "placed_at": now,
+        "history": [store.step("placed", now)],
+    }

@@ -2,62 +2,68 @@
 
 import hashlib
 import hmac
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from contracts.base import Address, Caller, Line, Money
 from contracts.catalog import StockItem
 from contracts.orders import Order, Payment, Step
 from workers.orders.rules import Saga
-from workers.orders.tables import OrderRow
+from workers.orders.store import Row
 
 
-def saga(row: OrderRow) -> Saga:
+def saga(row: Row) -> Saga:
     """What the saga needs to know of an order."""
     return Saga(
-        order_id=row.id,
-        status=row.status,  # type: ignore[arg-type]
-        payment=row.payment["status"],
-        customer_id=row.customer_id,
-        items=items(tuple(Line.model_validate(line) for line in row.lines)),
-        total=Money(amount=row.total, currency=row.currency),
-        payment_method=row.payment_method,
-        reason=row.reason,  # type: ignore[arg-type]
+        order_id=row["id"],
+        status=row["status"],
+        payment=row["payment"]["status"],
+        customer_id=row["customer_id"],
+        items=items(row["lines"]),
+        total=Money(amount=row["total"], currency=row["currency"]),
+        payment_method=row["payment_method"],
+        reason=row["reason"],
     )
 
 
-def items(lines: tuple[Line, ...]) -> tuple[StockItem, ...]:
+def items(lines: Iterable[Mapping[str, Any]]) -> tuple[StockItem, ...]:
     """What of an order comes out of the stock."""
-    return tuple(StockItem(sku=line.sku, quantity=line.quantity) for line in lines if line.kind == "item" and line.sku)
+    return tuple(
+        StockItem(sku=line["sku"], quantity=line["quantity"])
+        for line in lines
+        if line["kind"] == "item" and line["sku"]
+    )
 
 
-def order(row: OrderRow, *, order_token: str | None = None) -> Order:
+def order(row: Row, *, order_token: str | None = None) -> Order:
     """The order as its owner sees it."""
     return Order(
-        id=row.id,
-        number=row.number,
-        status=row.status,
-        reason=row.reason,
-        lines=tuple(Line.model_validate(line) for line in row.lines),
-        total=Money(amount=row.total, currency=row.currency),
-        payment=Payment.model_validate(row.payment),
-        email=row.email,
-        shipping_address=_address(row.shipping_address),
-        billing_address=_address(row.billing_address),
-        shipping_method=row.shipping_method,
-        metadata=row.details,
-        created_at=row.placed_at,
-        history=tuple(Step.model_validate(step) for step in row.history),
+        id=row["id"],
+        number=row["number"],
+        status=row["status"],
+        reason=row["reason"],
+        lines=tuple(Line.model_validate(line) for line in row["lines"]),
+        total=Money(amount=row["total"], currency=row["currency"]),
+        payment=Payment.model_validate(row["payment"]),
+        email=row["email"],
+        shipping_address=_address(row["shipping_address"]),
+        billing_address=_address(row["billing_address"]),
+        shipping_method=row["shipping_method"],
+        metadata=row["metadata"],
+        created_at=row["placed_at"],
+        history=tuple(Step.model_validate(step) for step in row["history"]),
         order_token=order_token,
     )
 
 
-def may_see(row: OrderRow, caller: Caller, order_token: str | None) -> bool:
+def may_see(row: Row, caller: Caller, order_token: str | None) -> bool:
     """Whether the caller owns the order, works here, or has the token of a guest's order."""
-    if caller.is_staff or (caller.id is not None and caller.id == row.customer_id):
+    if caller.is_staff or (caller.id is not None and caller.id == row["customer_id"]):
         return True
     return (
         order_token is not None
-        and row.token_hash is not None
-        and hmac.compare_digest(token_hash(order_token), row.token_hash)
+        and row["token_hash"] is not None
+        and hmac.compare_digest(token_hash(order_token), row["token_hash"])
     )
 
 

@@ -26,25 +26,25 @@ service = Service(
 
 @service.does(AuthorisePayment, first=hold_money)
 async def record_authorisation(command: AuthorisePayment, outcome: Outcome, tx: Transaction) -> None:
-    payment = await store.claim(tx.session, command.order_id)
+    payment = await store.claim(tx.connection, command.order_id)
     decision = after_authorising(payment.status, command, outcome)
-    store.record(payment, decision, outcome, command.amount)
+    await store.record(tx.connection, command.order_id, decision, outcome, command.amount)
     _say(tx, decision)
 
 
 @service.does(CapturePayment, first=take_money)
 async def record_capture(command: CapturePayment, outcome: Outcome, tx: Transaction) -> None:
-    payment = await store.claim(tx.session, command.order_id)
-    decision = after_capturing(payment.status, command.order_id, store.amount_of(payment), outcome)
-    store.record(payment, decision, outcome)
+    payment = await store.claim(tx.connection, command.order_id)
+    decision = after_capturing(payment.status, command.order_id, payment.amount, outcome)
+    await store.record(tx.connection, command.order_id, decision, outcome)
     _say(tx, decision)
 
 
 @service.does(VoidPayment, first=let_go)
 async def record_void(command: VoidPayment, outcome: Outcome, tx: Transaction) -> None:
-    payment = await store.claim(tx.session, command.order_id)
-    decision = after_voiding(payment.status, command.order_id, store.amount_of(payment), outcome)
-    store.record(payment, decision, outcome)
+    payment = await store.claim(tx.connection, command.order_id)
+    decision = after_voiding(payment.status, command.order_id, payment.amount, outcome)
+    await store.record(tx.connection, command.order_id, decision, outcome)
     _say(tx, decision)
 
 

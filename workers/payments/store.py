@@ -1,41 +1,46 @@
 """The SQL of payments."""
 
-from datetime import UTC, datetime
+from typing import NamedTuple
 from uuid import UUID
 
-from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.ext.asyncio import AsyncSession
+import asyncpg
 
 from contracts.base import Money
 from workers.payments.gateway import Outcome
-from workers.payments.rules import Decision
-from workers.payments.tables import PaymentRow
+from workers.payments.rules import Decision, Status
+
+_CLAIM = """
+INSERT INTO payments (order_id, status) VALUES ($1, 'pending')
+ON CONFLICT (order_id) DO UPDATE SET updated_at = payments.updated_at
+RETURNING status, amount, currency
+"""
+_RECORD = """
+UPDATE payments SET status = $2, code = $3, gateway_id = coalesce(nullif($4, ''), gateway_id),
+    amount = coalesce($5, amount), currency = coalesce($6, currency), updated_at = now()
+WHERE order_id = $1
+"""
 
 
-async def claim(db: AsyncSession, order_id: UUID) -> PaymentRow:
+class Payment(NamedTuple):
+    """What is known of an order's payment; the amount only if an authorisation told it."""
+
+    status: Status
+    amount: Money | None
+
+
+async def claim(connection: asyncpg.Connection, order_id: UUID) -> Payment:
     """The payment of this order, locked until the transaction ends; a pending one if nothing is known of it.
 
     Two first messages of an order, at the same time, come one after the other: the second waits for the first.
     """
-    claimed = insert(PaymentRow).values(order_id=order_id, status="pending")
-    claimed = claimed.on_conflict_do_update(index_elements=["order_id"], set_={"updated_at": PaymentRow.updated_at})
-    rows = await db.scalars(claimed.returning(PaymentRow), execution_options={"populate_existing": True})
-    return rows.one()
+    ((status, amount, currency),) = await connection.fetch(_CLAIM, order_id)
+    return Payment(status, None if amount is None else Money(amount=amount, currency=currency))
 
 
-def amount_of(payment: PaymentRow) -> Money | None:
-    """What the payment is about, if an authorisation told."""
-    if payment.amount is None or payment.currency is None:
-        return None
-    return Money(amount=payment.amount, currency=payment.currency)
-
-
-def record(payment: PaymentRow, decision: Decision, outcome: Outcome, amount: Money | None = None) -> None:
-    """Write the decision down; it is stored when the transaction commits."""
-    if decision.status is None:
-        return
-    payment.status, payment.code = decision.status, decision.code
-    payment.gateway_id = outcome.gateway_id or payment.gateway_id
-    payment.updated_at = datetime.now(UTC)
-    if amount is not None:
-        payment.amount, payment.currency = amount.amount, amount.currency
+async def record(
+    connection: asyncpg.Connection, order_id: UUID, decision: Decision, outcome: Outcome, amount: Money | None = None
+) -> None:
+    """Write the decision down."""
+    if decision.status is not None:
+        told = (None, None) if amount is None else (amount.amount, amount.currency)
+        await connection.execute(_RECORD, order_id, decision.status, decision.code, outcome.gateway_id, *told)

@@ -24,6 +24,7 @@ class Shop:
         self.send = harness.send
         self.heard = harness.heard
         self.session = harness.session
+        self.write = harness.write
 
     @property
     def database(self) -> Database:

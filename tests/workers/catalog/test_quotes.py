@@ -66,7 +66,5 @@ async def test_currencies_do_not_mix(shop: Shop) -> None:
 
 
 async def expire(shop: Shop, quote: Quote, *, ago: timedelta) -> None:
-    async with shop.session() as session:
-        row = update(QuoteRow).where(col(QuoteRow.id) == quote.id)
-        await session.execute(row.values(expires_at=datetime.now(UTC) - ago))
-        await session.commit()
+    row = update(QuoteRow).where(col(QuoteRow.id) == quote.id)
+    await shop.write(row.values(expires_at=datetime.now(UTC) - ago))

@@ -9,6 +9,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlmodel import col
 
 from broker.ids import new_token
+from broker.outbox import Origin
 from contracts.base import Caller
 from contracts.catalog import (
     CommitStock,
@@ -111,10 +112,7 @@ async def test_at_once_nobody_fails_and_nobody_deadlocks(shop: Shop, sku: str, a
     await shop.sells(another_sku, on_hand=20)
 
     async def reserve(items: dict[str, int]) -> tuple[str, ...]:
-        async with shop.session() as session:
-            short = await reserve_in_stock(session, items)
-            await session.commit()
-            return short
+        return await shop.database.transact(Origin("test"), lambda tx: reserve_in_stock(tx.connection, items))
 
     ways = ({sku: 1, another_sku: 1}, {another_sku: 1, sku: 1})
     outcomes = await asyncio.gather(*(reserve(ways[n % 2]) for n in range(50)))

@@ -9,8 +9,9 @@ from argon2 import PasswordHasher
 from joserfc.jwk import ECKey
 from sqlalchemy import select
 
+from broker.outbox import Origin
 from broker.transaction import Transaction
-from contracts.users import LogIn, Tokens, UserCreated
+from contracts.users import LogIn, Tokens
 from tests.conftest import Start
 from tests.support.harness import Harness
 from workers.users.handlers import Credentials, FirstStaff, ensure_first_staff_user, service
@@ -32,11 +33,14 @@ async def passwords() -> AsyncIterator[Passwords]:
 
 async def start(users: Harness, passwords: Passwords, wanted: FirstStaff = BOSS) -> int:
     """What an instance does at its start; how many people it let the world know of."""
-    async with users.session() as db:
-        tx = Transaction(db, says=frozenset({UserCreated.topic}))
+    assert users.service is not None
+    assert users.service.database is not None
+
+    async def ensure(tx: Transaction) -> int:
         await ensure_first_staff_user(tx, wanted, passwords)
-        await db.commit()
         return len(tx.said)
+
+    return await users.service.database.transact(Origin("start"), ensure)
 
 
 async def rows(users: Harness) -> list[UserRow]:

@@ -78,9 +78,7 @@ async def age(users: Harness, tokens: Tokens, by: timedelta) -> None:
     """Let so much time have passed for a refresh token."""
     this = col(RefreshTokenRow.sha256) == fingerprint(tokens.refresh_token)
     older = {"expires_at": RefreshTokenRow.expires_at - by, "spent_at": col(RefreshTokenRow.spent_at) - by}
-    async with users.session() as db:
-        await db.execute(update(RefreshTokenRow).where(this).values(older))
-        await db.commit()
+    await users.write(update(RefreshTokenRow).where(this).values(older))
 
 
 async def count(users: Harness, table: type[RefreshTokenRow] | type[SessionRow] | type[UserRow]) -> int:
@@ -145,9 +143,7 @@ async def test_a_wrong_password_and_an_unknown_address_are_refused_alike(users: 
 async def test_a_log_in_renews_a_hash_with_other_parameters(users: Harness) -> None:
     older = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)
     await register(users)
-    async with users.session() as db:
-        await db.execute(update(UserRow).values(password_hash=older.hash(ADA.password)))
-        await db.commit()
+    await users.write(update(UserRow).values(password_hash=older.hash(ADA.password)))
     await log_in(users)
     async with users.session() as db:
         (renewed,) = (await db.scalars(select(col(UserRow.password_hash)))).all()
