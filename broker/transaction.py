@@ -5,6 +5,7 @@ together or not at all. A transaction that the database broke off (deadlock, ser
 again, because everything it would have done is claimed inside it.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar, cast
@@ -124,10 +125,9 @@ class Database:
             _asyncpg(url),
             isolation_level="AUTOCOMMIT",
             pool_size=pool,
-            max_overflow=5,
-            pool_timeout=30,
             pool_reset_on_return=None,
         )
+        self._places = asyncio.Semaphore(pool)  # SQLAlchemy's own queue lets newcomers overtake who waits
         event.listen(self._engine.sync_engine, "checkout", _must_be_usable)
 
     async def close(self) -> None:
@@ -169,11 +169,7 @@ class Database:
 
     @asynccontextmanager
     async def _begun(self, *, read_only: bool = False) -> AsyncIterator[Transaction]:
-        try:
-            bind = await self._engine.connect()
-        except Exception as error:
-            raise DatabaseAwayError(f"no connection to the database: {error!r}") from error
-        try:
+        async with self._places, _connected(self._engine) as bind:
             connection = cast(asyncpg.Connection, (await bind.get_raw_connection()).driver_connection)
             transaction = Transaction(bind, connection, says=self._says, read_only=read_only)
             try:
@@ -181,8 +177,18 @@ class Database:
                 yield transaction
             finally:
                 await transaction.end()
-        finally:
-            await bind.close()
+
+
+@asynccontextmanager
+async def _connected(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+    try:
+        bind = await engine.connect()
+    except Exception as error:
+        raise DatabaseAwayError(f"no connection to the database: {error!r}") from error
+    try:
+        yield bind
+    finally:
+        await bind.close()
 
 
 async def _again(attempt: Callable[[], Awaitable[Result]]) -> Result:
