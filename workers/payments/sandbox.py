@@ -1,9 +1,9 @@
 """The adapter of the sandbox gateway (infra/sandbox_gateway)."""
 
-import asyncio
+from functools import cached_property
 from typing import Any
 
-import httpx
+import aiohttp
 
 from contracts.base import Money
 from workers.payments.gateway import Gateway, GatewayRefusal, GatewayUnknown, KeySpent, Outcome
@@ -15,22 +15,23 @@ class SandboxGateway(Gateway):
     """Answers within `total` seconds or raises `GatewayUnknown`. Build it where the event loop runs, or before."""
 
     def __init__(self, url: str, secret_key: str, *, connect: float = 2.0, total: float = 10.0) -> None:
-        self._total = total
-        self._client = httpx.AsyncClient(
-            base_url=url,
-            headers={"Authorization": f"Bearer {secret_key}"},
-            timeout=httpx.Timeout(total, connect=connect),
-            trust_env=False,
-        )
+        self._url = url
+        self._headers = {"Authorization": f"Bearer {secret_key}"}
+        self._timeout = aiohttp.ClientTimeout(total=total, sock_connect=connect)
+
+    @cached_property
+    def _session(self) -> aiohttp.ClientSession:
+        return aiohttp.ClientSession(self._url, headers=self._headers, timeout=self._timeout)
 
     async def aclose(self) -> None:
         """Close the connections."""
-        await self._client.aclose()
+        await self._session.close()
 
     async def find(self, reference: str) -> Outcome:
         answer = await self._ask("GET", "/v1/payments", params={"reference": reference})
-        payments = answer.raise_for_status().json()["data"]
-        return max(map(_outcome, payments), key=lambda seen: _MOST_TELLING_LAST.index(seen.status), default=Outcome())
+        return max(
+            map(_outcome, answer["data"]), key=lambda seen: _MOST_TELLING_LAST.index(seen.status), default=Outcome()
+        )
 
     async def authorise(self, reference: str, amount: Money, payment_method: str, *, key: str) -> Outcome:
         body = {"reference": reference, **amount.model_dump(), "payment_method": payment_method}
@@ -44,24 +45,25 @@ class SandboxGateway(Gateway):
 
     async def _write(self, path: str, key: str, body: dict[str, Any] | None = None) -> Outcome:
         answer = await self._ask("POST", path, json=body or {}, headers={"Idempotency-Key": key})
-        if answer.is_success:
-            return _outcome(answer.json())
-        error = answer.json()["error"]
-        if "payment" not in error:
-            raise GatewayRefusal(f"{answer.status_code} {error['code']}: {error['message']}")
-        return _outcome(error["payment"], code=error["code"])
+        error = answer.get("error")
+        return _outcome(answer) if error is None else _outcome(error["payment"], code=error["code"])
 
-    async def _ask(self, method: str, path: str, **request: Any) -> httpx.Response:
+    async def _ask(self, method: str, path: str, **request: Any) -> dict[str, Any]:
         try:
-            async with asyncio.timeout(self._total):
-                answer = await self._client.request(method, path, **request)
-        except (httpx.RequestError, TimeoutError) as lost:
+            async with self._session.request(method, path, **request) as answer:
+                if answer.status < 500 and answer.status not in (409, 429):
+                    return _understood(answer.status, await answer.json())
+        except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError, TimeoutError) as lost:
             raise GatewayUnknown(f"{method} {path}: {type(lost).__name__}") from lost
-        if answer.status_code >= 500 and answer.headers.get("Idempotent-Replayed") == "true":
-            raise KeySpent(f"{method} {path}: the gateway replays a {answer.status_code}")
-        if answer.status_code >= 500 or answer.status_code in (409, 429):
-            raise GatewayUnknown(f"{method} {path}: {answer.status_code}")
-        return answer
+        if answer.status >= 500 and answer.headers.get("Idempotent-Replayed") == "true":
+            raise KeySpent(f"{method} {path}: the gateway replays a {answer.status}")
+        raise GatewayUnknown(f"{method} {path}: {answer.status}")
+
+
+def _understood(status: int, answer: dict[str, Any]) -> dict[str, Any]:
+    if status >= 400 and "payment" not in answer["error"]:
+        raise GatewayRefusal(f"{status} {answer['error']['code']}: {answer['error']['message']}")
+    return answer
 
 
 def _outcome(payment: dict[str, Any], code: str | None = None) -> Outcome:
