@@ -130,13 +130,13 @@ class Relay:
                 if await connection.fetchval(lock):
                     self._held.add(partition)
 
-    async def _flush(self, connection: asyncpg.Connection) -> int:
-        """Publish a batch; returns how many rows went."""
+    async def _flush(self, connection: asyncpg.Connection) -> bool:
+        """Publish a batch; returns whether rows went and more may be waiting that nobody wakes us for."""
         if not self._publisher.link.is_up or not self._held:
-            return 0
+            return False
         rows = await connection.fetch(_WAITING, sorted(self._held), BATCH)
         if not rows:
-            return 0
+            return False
         by_aggregate = sorted(rows, key=lambda row: (row["aggregate"], row["id"]))
         chains = [list(chain) for _, chain in groupby(by_aggregate, key=lambda row: row["aggregate"])]
         # In the order of their first rows, so that what was committed first is published first.
@@ -148,7 +148,7 @@ class Relay:
         for _, refused in results:
             if refused is not None:
                 await connection.execute(_REFUSED, *refused)
-        return len(sent)
+        return bool(sent) and len(rows) == BATCH
 
     async def _publish_all(self, chains: Sequence[Sequence[asyncpg.Record]]) -> list[Published]:
         """Publish the chains side by side; but one by one those that begin with a row that was refused before, and all
