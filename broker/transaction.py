@@ -63,26 +63,10 @@ class Transaction:
             self._session = AsyncSession(self._bind, expire_on_commit=False)
         return self._session
 
-    async def commit(self) -> None:
-        """Raises RolledBackError. Called by `Database` alone."""
-        if await self.connection.execute("COMMIT") != "COMMIT":
-            raise RolledBackError
-
-    async def flush(self) -> None:
-        """Send what the session still keeps back."""
-        if self._session is not None:
-            await self._session.flush()
-
-    async def end(self) -> None:
-        """Leave nothing behind but what was committed."""
-        try:
-            if self._session is not None:
-                await self._session.close()
-            if not self.connection.is_closed() and self.connection.is_in_transaction():
-                await self.connection.execute("ROLLBACK")
-        except BaseException:
-            self.connection.terminate()
-            raise
+    @property
+    def has_session(self) -> bool:
+        """Whether anybody asked for one."""
+        return self._session is not None
 
     def emit(self, event: Event) -> None:
         """Tell a fact, once this transaction is committed."""
@@ -160,9 +144,11 @@ class Database:
             result = await work(transaction)
             if transaction.abandoned:
                 return result
-            await transaction.flush()
+            if transaction.has_session:
+                await transaction.session.flush()
             filled = await outbox.record(transaction.connection, self._service, transaction.said, origin)
-            await transaction.commit()
+            if await transaction.connection.execute("COMMIT") != "COMMIT":
+                raise RolledBackError
         if filled or transaction.woken:
             self.wake(filled | transaction.woken)
         return result
@@ -176,7 +162,20 @@ class Database:
                 await connection.execute("BEGIN")
                 yield transaction
             finally:
-                await transaction.end()
+                await _end(transaction)
+
+
+async def _end(transaction: Transaction) -> None:
+    """Leave nothing behind but what was committed."""
+    connection = transaction.connection
+    try:
+        if transaction.has_session:
+            await transaction.session.close()
+        if not connection.is_closed() and connection.is_in_transaction():
+            await connection.execute("ROLLBACK")
+    except BaseException:
+        connection.terminate()
+        raise
 
 
 @asynccontextmanager

@@ -1,15 +1,17 @@
 """Transactions: together or not at all, and again when the database breaks one off."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 
+import asyncpg
 import pytest
 import pytest_asyncio
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
 from broker.outbox import Origin
-from broker.transaction import TRIES, Database, DatabaseAwayError, Transaction
+from broker.transaction import TRIES, Database, DatabaseAwayError, RolledBackError, Transaction
 from tests.broker.diary import Opened
 from tests.broker.shop import outbox, shop
 
@@ -122,6 +124,49 @@ async def test_an_abandoned_transaction_leaves_nothing_and_returns_what_was_deci
 
     assert await database.transact(FLOW, refuse) == "no"
     assert await _amounts(database) == before
+
+
+async def test_a_handler_that_commits_its_session_commits_nothing(database: Database) -> None:
+    before = await _amounts(database)
+
+    async def commit_and_fail(transaction: Transaction) -> None:
+        await _add(transaction, "a")
+        await transaction.session.commit()
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await database.transact(FLOW, commit_and_fail)
+    assert await _amounts(database) == before
+
+
+async def test_who_goes_on_after_a_failed_statement_is_told_that_nothing_became_true(database: Database) -> None:
+    async def go_on(transaction: Transaction) -> None:
+        with contextlib.suppress(asyncpg.UniqueViolationError):
+            await transaction.connection.execute("INSERT INTO accounts VALUES ('a', 1)")
+
+    with pytest.raises(RolledBackError):
+        await database.transact(FLOW, go_on)
+
+
+async def test_the_session_and_the_connection_are_in_one_transaction(database: Database) -> None:
+    before = await _amounts(database)
+
+    async def add_twice(transaction: Transaction) -> None:
+        await _add(transaction, "a")
+        await transaction.connection.execute("UPDATE accounts SET amount = amount + 1 WHERE name = 'a'")
+        transaction.abandon()
+
+    await database.transact(FLOW, add_twice)
+    assert await _amounts(database) == before
+
+
+async def test_a_cancelled_transaction_leaves_its_connection_clean(shared_database: str) -> None:
+    database = Database(shared_database, service="shop", says=frozenset(), pool=1)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.1):
+            await database.transact(FLOW, lambda tx: tx.connection.execute("SELECT pg_sleep(5)"))
+    assert await database.read(lambda tx: tx.connection.fetchval("SELECT 7")) == 7
+    await database.close()
 
 
 async def test_reading_leaves_nothing_behind(database: Database) -> None:
