@@ -155,14 +155,35 @@ class Database:
 
     @asynccontextmanager
     async def _begun(self, *, read_only: bool = False) -> AsyncIterator[Transaction]:
-        async with self._places, _connected(self._engine) as bind:
-            connection = cast(asyncpg.Connection, (await bind.get_raw_connection()).driver_connection)
+        async with self._places:
+            bind, connection = await _begin(self._engine)
             transaction = Transaction(bind, connection, says=self._says, read_only=read_only)
             try:
-                await connection.execute("BEGIN")
                 yield transaction
             finally:
-                await _end(transaction)
+                try:
+                    await _end(transaction)
+                finally:
+                    await bind.close()
+
+
+async def _begin(engine: AsyncEngine) -> tuple[AsyncConnection, asyncpg.Connection]:
+    """A connection with an open transaction; those whose end was not noticed yet are replaced. Raises
+    DatabaseAwayError."""
+    while True:
+        try:
+            bind = await engine.connect()
+        except Exception as error:
+            raise DatabaseAwayError(f"no connection to the database: {error!r}") from error
+        connection = cast(asyncpg.Connection, (await bind.get_raw_connection()).driver_connection)
+        try:
+            await connection.execute("BEGIN")
+            return bind, connection
+        except BaseException as error:
+            connection.terminate()
+            await bind.close()
+            if not was_broken_off(error):
+                raise
 
 
 async def _end(transaction: Transaction) -> None:
@@ -178,18 +199,6 @@ async def _end(transaction: Transaction) -> None:
         raise
 
 
-@asynccontextmanager
-async def _connected(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
-    try:
-        bind = await engine.connect()
-    except Exception as error:
-        raise DatabaseAwayError(f"no connection to the database: {error!r}") from error
-    try:
-        yield bind
-    finally:
-        await bind.close()
-
-
 async def _again(attempt: Callable[[], Awaitable[Result]]) -> Result:
     for _ in range(TRIES - 1):
         try:
@@ -202,7 +211,8 @@ async def _again(attempt: Callable[[], Awaitable[Result]]) -> Result:
 
 def was_broken_off(error: BaseException) -> bool:
     """Whether the database ended the transaction for a passing reason of its own."""
-    if isinstance(error, DatabaseAwayError | OSError | asyncpg.PostgresConnectionError):
+    # An InternalClientError: the server has said that it closes the connection, and has not closed it yet.
+    if isinstance(error, DatabaseAwayError | OSError | asyncpg.PostgresConnectionError | asyncpg.InternalClientError):
         return True
     if isinstance(error, asyncpg.InterfaceError):
         return not isinstance(error, ValueError)  # that is what a wrong parameter raises
