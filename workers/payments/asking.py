@@ -13,6 +13,7 @@ from broker.injection import Attempt
 from broker.topology import TIERS
 from contracts.payments import AuthorisePayment, CapturePayment, VoidPayment
 from workers.payments.gateway import Gateway, GatewayUnknown, KeySpent, Outcome
+from workers.payments.rules import TooEarly
 
 LAST_ATTEMPT = len(TIERS) + 1
 _KEYS_TRIED = 5
@@ -33,9 +34,12 @@ async def hold_money(command: AuthorisePayment, gateway: Gateway, attempt: Attem
     return seen
 
 
-async def take_money(command: CapturePayment, gateway: Gateway) -> Outcome:
-    """Take what the gateway holds for the order."""
+async def take_money(command: CapturePayment, gateway: Gateway, attempt: Attempt) -> Outcome:
+    """Take what the gateway holds for the order. Raises `TooEarly` where it holds nothing yet: by the time that this is
+    recorded, the authorisation could be, too, and the payment would count as failed."""
     seen = await gateway.find(str(command.order_id))
+    if seen.status == "nothing" and attempt < LAST_ATTEMPT:
+        raise TooEarly(f"the gateway has nothing of order {command.order_id} yet")
     if seen.status != "authorised":
         return seen
     return await _with_a_key(

@@ -24,7 +24,7 @@ async def hold(command: AuthorisePayment, gateway: SandboxGateway, attempt: int 
 
 
 async def take(order_id: UUID, gateway: SandboxGateway) -> Outcome:
-    return await take_money(CapturePayment(order_id=order_id), gateway)
+    return await take_money(CapturePayment(order_id=order_id), gateway, Attempt(1))
 
 
 async def release(order_id: UUID, gateway: SandboxGateway) -> Outcome:
