@@ -6,7 +6,11 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import pytest
+
 from tests.bench.open_loop import WARM_UP_SECONDS, open_loop
+
+pytestmark = pytest.mark.servers
 
 RATE = 100
 _LOCK = threading.Lock()

@@ -15,6 +15,8 @@ import pytest
 
 from infra.launcher.state import REPOSITORY
 
+pytestmark = pytest.mark.servers
+
 # A build backend that makes a wheel with one script, `just`, which prints its arguments.
 _BACKEND = """
 import zipfile

@@ -8,6 +8,8 @@ import pytest
 from infra.launcher.failure import Failure
 from infra.launcher.readiness import wait_until_ready
 
+pytestmark = pytest.mark.servers
+
 _STAFF = {"email": "admin@hedgerow.example", "password": "secret"}
 _ALL = ("users", "catalog", "orders", "payments")
 

@@ -20,6 +20,8 @@ from infra.launcher.services import administrator, edge_port, signing_key
 from infra.launcher.state import State
 from tests.infra.conftest import Launcher
 
+pytestmark = pytest.mark.servers
+
 
 def test_a_secret_stays_the_same_and_is_for_its_owner_only(state: State) -> None:
     first = state.secret("rabbitmq.users")

@@ -23,6 +23,8 @@ from pathlib import Path
 from infra.launcher.program import Program
 from infra.launcher.supervisor import Supervisor
 
+pytestmark = pytest.mark.servers
+
 async def main():
     supervisor = Supervisor(print)
     folder = Path({folder!r})

@@ -7,6 +7,8 @@ import pytest
 
 from tests.support.sandbox import Sandbox
 
+pytestmark = pytest.mark.servers
+
 
 def order(payment_method: str = "pm_card_visa") -> dict[str, Any]:
     return {"reference": uuid4().hex, "amount": 1999, "currency": "EUR", "payment_method": payment_method}

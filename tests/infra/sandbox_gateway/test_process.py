@@ -4,8 +4,11 @@ from typing import Any
 from uuid import uuid4
 
 import httpx
+import pytest
 
 from tests.support.sandbox import Sandbox
+
+pytestmark = pytest.mark.servers
 
 
 def order(payment_method: str = "pm_card_visa") -> dict[str, Any]:

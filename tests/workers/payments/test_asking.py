@@ -14,6 +14,8 @@ from workers.payments.asking import LAST_ATTEMPT, hold_money, let_go, take_money
 from workers.payments.gateway import GatewayUnknown, Outcome
 from workers.payments.sandbox import SandboxGateway
 
+pytestmark = pytest.mark.servers
+
 
 def order(method: str = "pm_card_visa") -> AuthorisePayment:
     return AuthorisePayment(order_id=new_id(), amount=Money(amount=1999, currency="EUR"), payment_method=method)

@@ -19,6 +19,8 @@ from tests.support.eventually import eventually
 from tests.support.harness import harness
 from tests.support.sandbox import KEY, Sandbox
 
+pytestmark = pytest.mark.servers
+
 COMMAND = (sys.executable, "-m", "workers.payments")
 
 

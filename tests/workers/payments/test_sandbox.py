@@ -11,6 +11,8 @@ from tests.support.sandbox import KEY, Sandbox, running_sandbox
 from workers.payments.gateway import GatewayRefusal, GatewayUnknown, KeySpent, Outcome
 from workers.payments.sandbox import SandboxGateway
 
+pytestmark = pytest.mark.servers
+
 PRICE = Money(amount=1999, currency="EUR")
 
 

@@ -9,6 +9,8 @@ from joserfc.jwk import ECKey
 from workers.users import app
 from workers.users.handlers import Credentials, FirstStaff
 
+pytestmark = pytest.mark.servers
+
 
 @pytest.fixture
 def key_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
