@@ -17,13 +17,13 @@ from infra.launcher.state import REPOSITORY, State
 from infra.launcher.supervisor import Supervisor
 from tests.support.eventually import eventually
 
+pytestmark = pytest.mark.servers
+
 _LAUNCHER = """
 import asyncio
 from pathlib import Path
 from infra.launcher.program import Program
 from infra.launcher.supervisor import Supervisor
-
-pytestmark = pytest.mark.servers
 
 async def main():
     supervisor = Supervisor(print)
