@@ -12,6 +12,7 @@ from contracts.payments import AuthorisePayment, CapturePayment, VoidPayment
 from tests.support.sandbox import Sandbox
 from workers.payments.asking import LAST_ATTEMPT, hold_money, let_go, take_money
 from workers.payments.gateway import GatewayUnknown, Outcome
+from workers.payments.rules import TooEarly
 from workers.payments.sandbox import SandboxGateway
 
 pytestmark = pytest.mark.servers
@@ -25,8 +26,8 @@ async def hold(command: AuthorisePayment, gateway: SandboxGateway, attempt: int 
     return await hold_money(command, gateway, Attempt(attempt))
 
 
-async def take(order_id: UUID, gateway: SandboxGateway) -> Outcome:
-    return await take_money(CapturePayment(order_id=order_id), gateway, Attempt(1))
+async def take(order_id: UUID, gateway: SandboxGateway, attempt: int = 1) -> Outcome:
+    return await take_money(CapturePayment(order_id=order_id), gateway, Attempt(attempt))
 
 
 async def release(order_id: UUID, gateway: SandboxGateway) -> Outcome:
@@ -118,6 +119,11 @@ async def test_taken_and_let_go_at_once_only_one_comes_true(sandbox: Sandbox, ga
     assert sandbox.kinds(str(command.order_id)) == ["authorised", taken.status]
 
 
-async def test_without_a_payment_there_is_nothing_to_take_or_let_go(gateway: SandboxGateway) -> None:
-    assert await take(new_id(), gateway) == Outcome()
+async def test_without_a_payment_it_is_too_early_to_take_it(gateway: SandboxGateway) -> None:
+    with pytest.raises(TooEarly):
+        await take(new_id(), gateway)
+
+
+async def test_without_a_payment_there_is_at_last_nothing_to_take_or_let_go(gateway: SandboxGateway) -> None:
+    assert await take(new_id(), gateway, LAST_ATTEMPT) == Outcome()
     assert await release(new_id(), gateway) == Outcome()
