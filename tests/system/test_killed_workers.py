@@ -1,4 +1,4 @@
-"""Workers are killed in the middle of two hundred orders, and nothing is lost, done twice or left half done.
+"""Workers are killed in the middle of four hundred orders, and nothing is lost, done twice or left half done.
 
 Killing workers that have nothing to do would prove nothing, so the run counts what the kills brought about: messages
 that the broker delivered again, and duplicates that the inbox suppressed.
@@ -19,7 +19,7 @@ from tests.support.load import Wish, buy_all, insistently
 from tests.support.platform import Platform
 from tests.support.strikes import strike
 
-ORDERS, AT_ONCE = 200, 32
+ORDERS, AT_ONCE = 400, 32
 WORKERS = ("orders", "catalog", "payments")
 REDELIVERED, SUPPRESSED, GIVEN_UP = (
     "a message was delivered again",
