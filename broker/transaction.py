@@ -39,7 +39,7 @@ class RolledBackError(Exception):
 class Transaction:
     """One unit of work. Handlers use `session`, `emit` and `send`; they never commit.
 
-    `connection` is asyncpg's own, for statements that run with every message: SQLAlchemy costs five times as much.
+    `connection` is asyncpg's own, for statements that run with every message: SQLAlchemy costs several times as much.
     What the session has not flushed yet, it does not see; JSON goes in as text.
     """
 
