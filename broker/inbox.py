@@ -109,7 +109,7 @@ async def suspect(connection: asyncpg.Connection, message: Incoming) -> int:
 
 
 async def acquit(connection: asyncpg.Connection, message: Incoming) -> None:
-    """The process has outlived the message, or has given it up."""
+    """The process has outlived the message."""
     await connection.execute(_ACQUIT, message.queue, message.id)
 
 

@@ -108,11 +108,14 @@ class Settlement:
                 await self._retries.try_again(message, tier, error)
 
     async def _effect_alone(self, database: Database, listener: Listener, message: Incoming) -> None:
-        """Try a suspect while no other suspect is tried, and keep a note that it is being tried."""
+        """Try a suspect while no other suspect is tried, and keep a note that it is being tried.
+
+        The note outlives a suspect that is given up on: another one may end the process before it is acknowledged.
+        """
         async with self._alone:
             before = await database.transact(message.origin, lambda tx: inbox.suspect(tx.connection, message))
+            _must_not_kill(DELIVERIES_BEFORE_SUSPICION + before)
             try:
-                _must_not_kill(DELIVERIES_BEFORE_SUSPICION + before)
                 await self._effect(listener, message)
             finally:
                 await database.transact(message.origin, lambda tx: inbox.acquit(tx.connection, message))

@@ -17,8 +17,9 @@ from sqlalchemy import text
 import broker.running
 import broker.settling
 from broker.injection import Attempt
+from broker.outbox import Origin, envelope
 from broker.service import Service
-from broker.settling import DELIVERIES_BEFORE_GIVING_UP, DELIVERIES_BEFORE_RENEWAL
+from broker.settling import DELIVERIES_BEFORE_GIVING_UP, DELIVERIES_BEFORE_RENEWAL, DELIVERIES_BEFORE_SUSPICION
 from broker.subscriptions import Subscriptions
 from broker.telemetry import REDELIVERIES
 from tests.broker.diary import OPENED, WRITE, Bench, Gate, Opened, Write, count, diary, take, waiting
@@ -149,6 +150,23 @@ async def test_a_suspect_that_does_no_harm_has_its_effect_and_is_acquitted(
             return int((await session.execute(text("SELECT count(*) FROM suspects"))).scalar_one()) == 0
 
     await eventually(is_acquitted)
+
+
+async def test_a_suspect_that_was_given_up_on_and_comes_again_is_not_tried_again(
+    running: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(broker.settling, "_deliveries", lambda _: DELIVERIES_BEFORE_SUSPICION)
+    bench = Bench(await running(diary()))
+    command = bench.write(1)
+    headers = envelope(bench.harness.source, command, Origin("test"))
+    noted = {"queue": WRITE, "id": headers["cloudEvents_id"], "tries": DELIVERIES_BEFORE_GIVING_UP}
+    suspected = text("INSERT INTO suspects (queue, message_id, tries) VALUES (:queue, :id, :tries)")
+    await bench.harness.write(suspected.bindparams(**noted))
+    for _ in range(2):
+        await bench.harness.send(command, headers=headers)
+        letter = await take(bench.harness, "dead-letters")
+        assert "KilledTheServiceError" in str(letter.headers["cause"])
+    await bench.has_written()
 
 
 async def test_without_a_database_what_was_delivered_too_often_is_given_up(
