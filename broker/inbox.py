@@ -25,7 +25,7 @@ INSERT INTO positions AS applied (source, aggregate, sequence)
 VALUES ($1, $2, CASE WHEN $4 = 0 THEN $3::bigint ELSE 0 END)
 ON CONFLICT (source, aggregate) DO UPDATE SET sequence = $3
     WHERE applied.sequence < $3 AND applied.sequence >= $4::bigint
-RETURNING sequence
+RETURNING sequence, waited_for
 """
 """Locks the position also where it returns nothing, because the message is a duplicate or came early."""
 _APPLIED = "SELECT sequence FROM positions WHERE source = $1 AND aggregate = $2"
@@ -34,6 +34,7 @@ DELETE FROM parked WHERE source = $1 AND aggregate = $2 AND predecessor <= $3
 RETURNING sequence, queue, aggregate, headers, body
 """
 _PARK = """
+WITH noted AS (UPDATE positions SET waited_for = true WHERE source = $1 AND aggregate = $2 AND NOT waited_for)
 INSERT INTO parked (source, aggregate, sequence, predecessor, queue, headers, body)
 VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING
 """
@@ -92,8 +93,10 @@ async def claim(transaction: Transaction, message: Incoming, joined: Joined) -> 
         return await _claim_by_id(transaction.connection, message)
     awaited = predecessor(message, joined)
     place = (message.source, message.aggregate, message.sequence)
-    if await transaction.connection.fetchval(_CLAIM_IN_ORDER, *place, awaited) == message.sequence:
-        await _release(transaction, place)
+    claimed = await transaction.connection.fetchrow(_CLAIM_IN_ORDER, *place, awaited)
+    if claimed is not None and claimed["sequence"] == message.sequence:
+        if claimed["waited_for"]:
+            await _release(transaction, place)
         return Claim.OURS
     if await transaction.connection.fetchval(_APPLIED, message.source, message.aggregate) >= message.sequence:
         return Claim.DUPLICATE

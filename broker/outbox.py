@@ -41,18 +41,15 @@ INSERT INTO sequences (aggregate, sequence, topics) VALUES ($1, 0, '{}')
 ON CONFLICT (aggregate) DO UPDATE SET aggregate = excluded.aggregate
 RETURNING sequence, topics
 """
-_RECORD = """
-WITH numbered AS (
-    UPDATE sequences SET sequence = last.sequence, topics = last.topics
-    FROM unnest($1::text[], $2::bigint[], $3::jsonb[]) AS last (aggregate, sequence, topics)
-    WHERE sequences.aggregate = last.aggregate
-)
+_NUMBER = "UPDATE sequences SET sequence = $2::bigint, topics = $3::jsonb WHERE aggregate = $1::text"
+_RECORD = f"""
+WITH numbered AS ({_NUMBER})
 INSERT INTO outbox (partition, aggregate, exchange, topic, headers, body)
 SELECT partition, aggregate, exchange, topic, headers, body
 FROM unnest($4::smallint[], $5::text[], $6::text[], $7::text[], $8::jsonb[], $9::bytea[])
     WITH ORDINALITY AS said (partition, aggregate, exchange, topic, headers, body, place)
 ORDER BY place
-"""
+"""  # noqa: S608 - joined from constants
 _Row = tuple[int, str, str, str, str, bytes]
 _Last = tuple[str, int, str]
 
@@ -78,11 +75,10 @@ async def send_home(
 
 
 async def _write(connection: asyncpg.Connection, rows: Sequence[_Row], last: Sequence[_Last]) -> None:
-    await connection.execute(_RECORD, *(_columns(last) or [[]] * 3), *_columns(rows))
-
-
-def _columns(rows: Sequence[tuple[Any, ...]]) -> list[list[Any]]:
-    return [list(column) for column in zip(*rows, strict=True)]
+    for several in last[1:]:
+        await connection.execute(_NUMBER, *several)
+    columns = [list(column) for column in zip(*rows, strict=True)]
+    await connection.execute(_RECORD, *(last[0] if last else (None, None, None)), *columns)
 
 
 async def _number(

@@ -6,6 +6,7 @@ from typing import Any
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Column,
     DateTime,
     Identity,
@@ -15,7 +16,9 @@ from sqlalchemy import (
     MetaData,
     SmallInteger,
     Text,
+    false,
     func,
+    text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
@@ -46,7 +49,7 @@ class OutboxRow(PlatformTable, table=True):
     __tablename__ = "outbox"
     __table_args__ = (
         Index("outbox_partition_id_idx", "partition", "id"),
-        Index("outbox_aggregate_id_idx", "aggregate", "id"),
+        Index("outbox_aggregate_id_idx", "aggregate", "id", postgresql_where=text("not_before IS NOT NULL")),
     )
 
     id: int | None = Field(default=None, sa_column=Column(BigInteger, Identity(always=True), primary_key=True))
@@ -73,13 +76,14 @@ class SequenceRow(PlatformTable, table=True):
 
 
 class PositionRow(PlatformTable, table=True):
-    """The last sequence that this service applied of another's aggregate."""
+    """The last sequence that this service applied of another's aggregate; whether an event was ever parked there."""
 
     __tablename__ = "positions"
 
     source: str = Field(sa_column=Column(Text, primary_key=True))
     aggregate: str = Field(sa_column=Column(Text, primary_key=True))
     sequence: int = Field(sa_column=Column(BigInteger, nullable=False))
+    waited_for: bool = Field(default=False, sa_column=Column(Boolean, nullable=False, server_default=false()))
 
 
 class ParkedRow(PlatformTable, table=True):

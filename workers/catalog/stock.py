@@ -1,9 +1,9 @@
 """The SQL of stock and reservations.
 
 Promise: no interleaving oversells. The rows of an order are locked before they are looked at, always in the order of
-their skus, so that orders with products in common wait for each other and never deadlock; the database's own check
-(reserved <= on_hand) stands behind that. The reservation's row is written first: it decides which of an order's
-commands has an effect.
+their skus (by code point, in Python as in SQL), so that orders with products in common wait for each other and never
+deadlock; the database's own check (reserved <= on_hand) stands behind that. The reservation's row is written first: it
+decides which of an order's commands has an effect.
 """
 
 import json
@@ -20,13 +20,10 @@ from broker.ids import new_id
 from contracts.catalog import MoveStock, StockLevel
 from workers.catalog.tables import MovementRow, StockRow
 
-_LOCK = "SELECT sku, on_hand - reserved AS available FROM stock WHERE sku = ANY($1) ORDER BY sku FOR UPDATE"
-_TAKE = """
-WITH locked AS (SELECT sku FROM stock WHERE sku = ANY($1) ORDER BY sku FOR UPDATE)
-UPDATE stock SET reserved = reserved + $3 * quantity, on_hand = on_hand + $4 * quantity
-FROM locked JOIN unnest($1::text[], $2::bigint[]) AS taken (sku, quantity) USING (sku)
-WHERE stock.sku = locked.sku
+_LOCK = """
+SELECT sku, on_hand - reserved AS available FROM stock WHERE sku = ANY($1) ORDER BY sku COLLATE "C" FOR UPDATE
 """
+_TAKE = "UPDATE stock SET reserved = reserved + $2, on_hand = on_hand + $3 WHERE sku = $1"
 _OPEN = """
 INSERT INTO reservations (order_id, state, items, expires_at) VALUES ($1, 'reserved', $2, $3)
 ON CONFLICT DO NOTHING RETURNING true
@@ -63,7 +60,7 @@ async def sell(db: asyncpg.Connection, items: Mapping[str, int]) -> None:
 
 
 async def _take(db: asyncpg.Connection, items: Mapping[str, int], *, promised: int, bought: int) -> None:
-    await db.execute(_TAKE, list(items), list(items.values()), promised, bought)
+    await db.executemany(_TAKE, [(sku, promised * many, bought * many) for sku, many in sorted(items.items())])
 
 
 # --- reservations -----------------------------------------------------------------------------------------------------
