@@ -8,11 +8,11 @@ import asyncio
 import contextlib
 from datetime import UTC, datetime
 
-from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage, AbstractQueue
+from aio_pika.abc import AbstractConnection, AbstractIncomingMessage
 from pydantic import ValidationError
 
 from broker import topology
-from broker.connection import Link
+from broker.connection import Link, declare
 from broker.ids import new_id, new_token
 from broker.liveness import Liveness
 from broker.publisher import Publisher, PublishRefusedError
@@ -87,9 +87,10 @@ class Herald:
 
     async def _listen_to_roll_calls(self, connection: AbstractConnection) -> None:
         channel = await self._consuming.channel(connection)
-        queue = await own_queue(channel, self._manifest.service)
-        await queue.bind(topology.PRESENCE, RollCall.topic)
-        await queue.bind(topology.PRESENCE, f"{Refused.topic}.{self._manifest.service}")
+        service = self._manifest.service
+        name = topology.presence_queue(service, new_token())
+        await declare(channel, topology.presence(name, RollCall.topic, f"{Refused.topic}.{service}"))
+        queue = await channel.get_queue(name, ensure=False)
         await queue.consume(self._hear, no_ack=True)
         await self._hello()
 
@@ -102,9 +103,3 @@ class Herald:
             if refused not in self._told:
                 self._told.add(refused)
                 log.warning("a claim of this service was refused", claim=refused.claim, reason=refused.reason)
-
-
-async def own_queue(channel: AbstractChannel, owner: str) -> AbstractQueue:
-    """A queue where this process hears of presence, bound to nothing yet; it goes with the connection."""
-    name = topology.presence_queue(owner, new_token())
-    return await channel.declare_queue(name, exclusive=True, arguments={"x-queue-type": "classic"})

@@ -113,6 +113,14 @@ def replies(name: str) -> list[Frame]:
     ]
 
 
+def presence(name: str, *keys: str) -> list[Frame]:
+    """What declares the queue of one process that hears of presence; it goes with the connection."""
+    return [
+        Queue.Declare(queue=name, exclusive=True, arguments={"x-queue-type": "classic"}),
+        *(Queue.Bind(queue=name, exchange=PRESENCE, routing_key=key) for key in keys),
+    ]
+
+
 def work(service: str, topic: str, *, exchange: str) -> list[Frame]:
     """What declares the queue for a topic of `events` or `commands`, with its way home from the retries."""
     name = work_queue(service, topic)

@@ -1,8 +1,8 @@
 """The wiring of the edge."""
 
-from broker.connection import Link
 from broker.lane import Requester
 from broker.lane.carriers import Carrier
+from broker.lane.wire.link import WireLink
 from broker.registry import Registry
 from broker.watcher import Watcher
 from edge_api.authentication import Authenticator
@@ -17,11 +17,11 @@ from edge_api.settings import Settings
 
 def edge(settings: Settings) -> Door:
     """The edge on a real broker. It connects when its lifespan starts, and serves even while the broker is away."""
-    link, carrier = Link(settings.amqp_url, name="edge presence"), Carrier(settings.amqp_url, name="edge")
+    link, carrier = WireLink(settings.amqp_url, name="edge presence"), Carrier(settings.amqp_url, name="edge")
     owner = link.login.partition("@")[0]
     requester = carrier.requester(owner=owner)
     registry = Registry(trusted_logins=settings.trusted_logins | {link.login})
-    watcher = Watcher(registry, link, publisher=carrier.publisher, owner=owner, on_change=lambda: None)
+    watcher = Watcher(registry, link, publisher=carrier.publisher, owner=owner)
     routes = Routes(registry, is_reserved=lambda path: template_of(path) is not None)
     keys = KeyRing(over_the_lane(routes, requester, login=settings.keys_login))
     checks: Checks = {

@@ -10,7 +10,7 @@ from typing import NoReturn
 from rich.console import Console
 
 from infra.launcher.failure import Failure
-from tests.bench import edge, lane, latency, machine, orders, page, reads, scaling, start
+from tests.bench import edge, lane, latency, machine, orders, page, presence, reads, relay, scaling, start
 from tests.bench.rounds import Plan
 
 PIECES: dict[str, ModuleType] = {
@@ -18,7 +18,9 @@ PIECES: dict[str, ModuleType] = {
     "edge": edge,
     "reads": reads,
     "latency": latency,
+    "relay": relay,
     "scaling": scaling,
+    "presence": presence,
     "start": start,
     "orders": orders,
 }

@@ -24,10 +24,10 @@ SAYS = frozenset(kind.topic for kind in (Opened, Grown, Closed, Write))
 
 
 @asynccontextmanager
-async def shop(url: str) -> AsyncIterator[Database]:
-    """A schema whose service may say everything."""
+async def shop(url: str, *, says: frozenset[str] = SAYS) -> AsyncIterator[Database]:
+    """A schema whose service may say everything (or `says`)."""
     await migrate(url, None)
-    database = Database(url, service="shop", says=SAYS)
+    database = Database(url, service="shop", says=says)
     try:
         yield database
     finally:

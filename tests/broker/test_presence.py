@@ -17,6 +17,7 @@ from broker import topology
 from broker.connection import Link, declare
 from broker.ids import new_id, new_token
 from broker.lane.carriers import Carrier
+from broker.lane.wire.link import WireLink
 from broker.liveness import Liveness
 from broker.presence import Herald
 from broker.publisher import Publisher
@@ -89,10 +90,11 @@ class Presence:
 
     async def watcher(self, amqp: str | None = None, *, ready: bool = True) -> Registry:
         """The registry of a watcher that watches."""
-        link = await self.link("watcher", amqp)
+        link = WireLink(amqp or self.amqp, name="watcher")
+        self._stack.push_async_callback(link.close)
         registry = Registry(trusted_logins=frozenset({link.login if amqp is None else Link(self.amqp, name="").login}))
         publisher = await self.publisher(amqp)
-        watcher = Watcher(registry, link, publisher=publisher, owner="watcher", on_change=lambda: None)
+        watcher = Watcher(registry, link, publisher=publisher, owner="watcher")
         await link.start()
         watching = asyncio.create_task(watcher.watch_forever())
         self._stack.callback(watching.cancel)

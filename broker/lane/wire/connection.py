@@ -22,6 +22,7 @@ from broker.telemetry import LANE_DROPPED, log
 CONNECT_WITHIN = 5.0
 _REFUSED = (403, 530)
 """ACCESS_REFUSED, NOT_ALLOWED (1.2, reply codes)."""
+NOT_FOUND = 404
 _LEAST_FRAME_MAX = 4096
 """What every peer must accept (1.2, frame-min-size)."""
 _CAPABILITIES = (
@@ -35,7 +36,11 @@ _CAPABILITIES = (
 
 
 class ClosedByBrokerError(BrokerAwayError):
-    """The broker closed the channel or the connection, and said why."""
+    """The broker closed the channel or the connection, and said why: a reply code (1.2) and a text."""
+
+    def __init__(self, text: str, code: int = 0) -> None:
+        super().__init__(text)
+        self.code = code
 
 
 class Wire(asyncio.Protocol):
@@ -224,4 +229,6 @@ class Wire(asyncio.Protocol):
 
 def _closed(close: commands.Connection.Close | commands.Channel.Close) -> BrokerAwayError:
     error = f"{close.reply_code} {close.reply_text}"
-    return LoginRefusedError(error) if close.reply_code in _REFUSED else ClosedByBrokerError(error)
+    return (
+        LoginRefusedError(error) if close.reply_code in _REFUSED else ClosedByBrokerError(error, close.reply_code or 0)
+    )

@@ -32,6 +32,7 @@ class Properties:
     expiration: str | None = None
     message_id: str | None = None
     type: str | None = None
+    user_id: str | None = None
 
 
 def properties(
@@ -121,6 +122,9 @@ def _read_properties(raw: bytes) -> Properties:
     if flags & 0x0020:
         end = at + 1 + raw[at]
         read.type, at = raw[at + 1 : end].decode(), end
+    if flags & 0x0010:
+        end = at + 1 + raw[at]
+        read.user_id, at = raw[at + 1 : end].decode(), end
     if at > len(raw):
         raise ValueError("the properties end behind their message")
     return read
