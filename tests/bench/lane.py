@@ -1,21 +1,28 @@
 """The request lane alone
 
 One process asks, one answers, 64 in flight, no HTTP. Both ends read and write JSON, and every answer is compared with
-its question; requests are acknowledged after the reply, the sockets have no Nagle delay, the prefetch is 64.
+its question; requests are acknowledged after the reply, the sockets have no Nagle delay, the prefetch is 64. The
+core-µs are processor time for one round trip: of the broker, and of the process that answers.
 """
 
 import json
+import os
 import sys
 from contextlib import ExitStack
 from functools import partial
 
+import psutil
+
 from tests.bench.ground import Ground, ground, one_shot
 from tests.bench.node import peer
+from tests.bench.orders import processor_seconds
 from tests.bench.rounds import Figures, Plan, Run, Table, alternate, compare
+from tests.bench.sides.closed_loop import WARM_UP_SECONDS
 
 OURS, AMQPLIB = "Hedgerow", "Node amqplib"
 CARRIERS = {OURS: "wire", "Hedgerow, HEDGEROW_LANE=aio-pika": "aio-pika"}
 RATE = "requests/s"
+BROKER, ANSWERER = "broker's core-µs", "answerer's core-µs"
 
 
 def measure(plan: Plan) -> list[Table]:
@@ -30,7 +37,16 @@ def measure(plan: Plan) -> list[Table]:
         sides = {name: _side(here, workers, f"lane-{at}", name, commands[name]) for at, name in enumerate(commands)}
         table = Table("Request/reply over RabbitMQ, 64 in flight", alternate(sides, plan))
     ours, theirs = (table.figure(side, RATE) for side in (OURS, AMQPLIB))
-    return [table.saying(compare(ours, theirs, at_least=1.5, what="Our lane against Node's amqplib"))]
+    broker, answerer = (table.figure(OURS, part) for part in (BROKER, ANSWERER))
+    cores = os.cpu_count() or 1
+    return [
+        table.saying(
+            compare(ours, theirs, at_least=1.5, what="Our lane against Node's amqplib"),
+            f"Our round trip costs the broker {broker:.0f} core-µs, who answers {answerer:.0f}, who asks about as much:"
+            f" {cores} cores are full at {cores * 1e6 / (broker + 2 * answerer):,.0f}/s, and would be at"
+            f" {cores * 1e6 / broker:,.0f}/s if both ends cost nothing.",
+        )
+    ]
 
 
 def _python(module: str) -> tuple[str, ...]:
@@ -39,11 +55,17 @@ def _python(module: str) -> tuple[str, ...]:
 
 def _side(here: Ground, workers: ExitStack, place: str, name: str, command: tuple[str, ...]) -> Run:
     told = {"BENCH_AMQP": here.vhost(place), "HEDGEROW_LANE": CARRIERS.get(name, "")}
-    workers.enter_context(here.running(place, *command, "worker", told=told))
-    return partial(_ask, command, told)
+    worker = workers.enter_context(here.running(place, *command, "worker", told=told))
+    return partial(_ask, here, psutil.Process(worker), command, told)
 
 
-def _ask(command: tuple[str, ...], told: dict[str, str], seconds: float) -> Figures:
+def _ask(
+    here: Ground, worker: psutil.Process, command: tuple[str, ...], told: dict[str, str], seconds: float
+) -> Figures:
+    families = {BROKER: here.family("rabbitmq"), ANSWERER: [worker]}
+    before = {part: sum(map(processor_seconds, family)) for part, family in families.items()}
     printed = one_shot(*command, "client", within=seconds + 60, **told, BENCH_SECONDS=str(seconds))
     figures: Figures = json.loads(printed.splitlines()[-1])
-    return figures
+    asked = figures[RATE] * (seconds + WARM_UP_SECONDS)
+    costs = {part: sum(map(processor_seconds, family)) - before[part] for part, family in families.items()}
+    return {**figures, **{part: cost / asked * 1e6 for part, cost in costs.items()}}

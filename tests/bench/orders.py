@@ -127,9 +127,10 @@ async def _confirmed(database: asyncpg.Connection) -> int:
 
 
 def _processor_times(here: Ground) -> dict[str, float]:
-    return {name: sum(map(_seconds, here.family(name))) for name in here.processes}
+    return {name: sum(map(processor_seconds, here.family(name))) for name in here.processes}
 
 
-def _seconds(process: psutil.Process) -> float:
+def processor_seconds(process: psutil.Process) -> float:
+    """What a process and its ended children have used of the processor."""
     times = process.cpu_times()
     return float(times.user + times.system + times.children_user + times.children_system)
