@@ -3,6 +3,10 @@
 One process asks, one answers, 64 in flight, no HTTP. Both ends read and write JSON, and every answer is compared with
 its question; requests are acknowledged after the reply, the sockets have no Nagle delay, the prefetch is 64. The
 core-µs are processor time for one round trip: of the broker, and of the process that answers.
+
+Ours asks more of the broker than amqplib's program does: routing by a topic exchange, the only type that topic
+permissions know (by a profile of RabbitMQ 3.10's BEAM it is about two thirds of the difference), an expiration, a table
+of headers, `mandatory`, and a reply through an exchange with permissions of its own instead of the default one.
 """
 
 import json
