@@ -23,6 +23,7 @@ from sqlalchemy.exc import DBAPIError
 
 from broker import answers, inbox
 from broker.answering import Answering
+from broker.chores import do_forever
 from broker.connection import Link
 from broker.injection import pick
 from broker.lane import DEFAULT_SECONDS, Ask, Requester
@@ -85,6 +86,7 @@ async def running(
         relay = Relay(service.name, database.url, publisher)
         database.wake = relay.wake
         chores += [relay.run_forever, partial(_prune_forever, database)]
+    chores += [partial(do_forever, service, chore, database, requester) for chore in service.chores]
     tasks: list[asyncio.Task[None]] = []
     try:
         await publishing.start()

@@ -85,6 +85,15 @@ class Stage:
     gives: Any
 
 
+@dataclass(frozen=True, slots=True)
+class Chore:
+    """What every instance does again and again; its work is shared by what it locks."""
+
+    handler: Handler
+    wants: dict[str, Any]
+    seconds: float
+
+
 @dataclass
 class Service:
     """The declaration of a service. Its name is the first part of its topics, its login and its schema.
@@ -100,6 +109,7 @@ class Service:
     answerers: dict[str, Answerer] = field(default_factory=dict, init=False)
     listeners: dict[str, Listener] = field(default_factory=dict, init=False)
     starters: list[tuple[Handler, dict[str, Any]]] = field(default_factory=list, init=False)
+    chores: list[Chore] = field(default_factory=list, init=False)
     provided: dict[Any, Any] = field(default_factory=dict, init=False)
     router: RabbitRouter = field(default_factory=RabbitRouter, init=False)
     """For subscribers in plain FastStream, beside those declared here."""
@@ -152,6 +162,16 @@ class Service:
         self.starters.append((handler, wants))
         return handler
 
+    def every(self, *, seconds: float) -> Callable[[Function], Function]:
+        """Run again and again in each instance, so many seconds apart, and at once where the last run returned True
+        (there is more to do). In a transaction, if the handler wants one."""
+
+        def register(handler: Function) -> Function:
+            self.chores.append(Chore(handler, needs(handler, message=False), seconds))
+            return handler
+
+        return register
+
     def provide(self, thing: object, *, as_type: Any = None) -> None:
         """Give `thing` to every handler with a parameter of its type (or of `as_type`)."""
         self.provided[as_type or type(thing)] = thing
@@ -168,7 +188,10 @@ class Service:
         wanted = [answerer.wants for answerer in self.answerers.values()]
         wanted += [listener.wants for listener in self.listeners.values()]
         wanted += [wants for _, wants in self.starters]
-        return self.migrations is not None or any({Transaction, Reader} & set(kinds.values()) for kinds in wanted)
+        wanted += [chore.wants for chore in self.chores]
+        return self.migrations is not None or any(
+            {Transaction, Reader, Database} & set(kinds.values()) for kinds in wanted
+        )
 
     def check(self) -> None:
         """Raises TypeError if a handler wants something that can't be given."""
@@ -182,6 +205,8 @@ class Service:
             self._check(listener.handler, listener.wants, listener.first, given | {Attempt})
         for handler, wants in self.starters:
             _must_get(handler, wants, given)
+        for chore in self.chores:
+            _must_get(chore.handler, chore.wants, given | {Database})
 
     def manifest(self) -> Manifest:
         """What is told to the others."""

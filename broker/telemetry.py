@@ -22,6 +22,7 @@ RETRIED = Counter("hedgerow_retries", "Messages sent to a retry tier.", ["queue"
 DEAD_LETTERED = Counter("hedgerow_dead_letters", "Messages given up on.", ["queue"])
 PUBLISHED = Counter("hedgerow_outbox_published", "Outbox rows published and confirmed.", ["exchange"])
 REFUSED_ROWS = Counter("hedgerow_outbox_refused", "Publishes that the broker refused or returned.", ["exchange"])
+CHORE_FAILURES = Counter("hedgerow_chore_failures", "Runs of a chore that failed.", ["service", "chore"])
 REFUSED_CLAIMS = Counter("hedgerow_presence_refused", "Manifests or claims that were refused.", ["reason"])
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()

@@ -211,7 +211,7 @@ class ReserveStock(Command):
 
 
 class ReleaseStock(Command):
-    """Give back what was reserved for an order."""
+    """Give back all that the order holds: what is reserved, or what was sold to it and has not left the house."""
 
     topic: ClassVar[str] = "catalog.release-stock.v1"
     subject: ClassVar[str] = "order_id"
@@ -224,6 +224,16 @@ class CommitStock(Command):
     topic: ClassVar[str] = "catalog.commit-stock.v1"
     subject: ClassVar[str] = "order_id"
     order_id: UUID
+
+
+class Restock(Command):
+    """Goods of an order came back. Asked again with the same `refund_id` it has one effect."""
+
+    topic: ClassVar[str] = "catalog.restock.v1"
+    subject: ClassVar[str] = "order_id"
+    order_id: UUID
+    refund_id: UUID
+    items: tuple[StockItem, ...]
 
 
 class StockReserved(Event):
@@ -241,6 +251,14 @@ class StockRefused(Event):
     subject: ClassVar[str] = "order_id"
     order_id: UUID
     skus: tuple[str, ...]
+
+
+class ReservationExpired(Event):
+    """What was set aside for the order is for sale again: nobody said in time that it is sold."""
+
+    topic: ClassVar[str] = "catalog.reservation-expired.v1"
+    subject: ClassVar[str] = "order_id"
+    order_id: UUID
 
 
 class ProductAdded(Event):

@@ -14,6 +14,7 @@ from contracts.base import (
     Message,
     Moment,
     Money,
+    Name,
     Operation,
     Page,
     PageQuery,
@@ -28,6 +29,12 @@ email_needed = refusal("email-needed", 422, "A guest's order needs an email addr
 items_or_quote = refusal("items-or-quote", 422, "An order has either items or a quote.")
 unknown_quote = refusal("unknown-quote", 422, "There is no such quote.")
 nothing_to_pay = refusal("nothing-to-pay", 422, "An order must cost something.")
+not_cancellable = refusal("not-cancellable", 409, "This order can't be cancelled any more.")
+not_confirmed = refusal("not-confirmed", 409, "This order is not confirmed.")
+not_shippable = refusal("not-shippable", 409, "There is not so much left of this order to ship.")
+not_deliverable = refusal("not-deliverable", 409, "Nothing of this order is on its way.")
+refund_too_high = refusal("refund-too-high", 409, "This is more than what was captured and not refunded yet.")
+wrong_currency = refusal("wrong-currency", 422, "The order has another currency.")
 
 Status = Literal[
     "placed",
@@ -75,22 +82,26 @@ class Payment(Message):
     next_action: dict[str, Any] | None = None
 
 
-class ShipmentLine(Message):
-    """So many of a product in a parcel."""
-
-    sku: str
-    quantity: int
-
-
 class Shipment(Message):
     """A parcel that left."""
 
     id: UUID
-    lines: tuple[ShipmentLine, ...]
+    lines: tuple[StockItem, ...]
     carrier: str
     tracking: str
     shipped_at: Moment
     delivered_at: Moment | None = None
+
+
+class Refund(Message):
+    """Money that goes back, and with `restock` the goods that came back for it."""
+
+    id: UUID
+    amount: Money
+    status: Literal["pending", "refunded", "failed"]
+    lines: tuple[StockItem, ...] = ()
+    restock: bool
+    created_at: Moment
 
 
 class Order(Message):
@@ -108,6 +119,7 @@ class Order(Message):
     billing_address: Address | None = None
     shipping_method: str | None = None
     shipments: tuple[Shipment, ...] = ()
+    refunds: tuple[Refund, ...] = ()
     metadata: dict[str, str] = {}
     created_at: Moment
     history: tuple[Step, ...]
@@ -160,6 +172,48 @@ class ListOrders(PageQuery[Page[Order]]):
     q: Annotated[str, StringConstraints(max_length=100)] | None = None
 
 
+class CancelOrder(Operation[Order]):
+    """Call an order off: its goods are for sale again, its money is let go or given back. A guest cancels with the
+    order's token."""
+
+    topic: ClassVar[str] = "orders.cancel-order.v1"
+    refusals = (no_such_order, not_cancellable)
+    id: UUID
+    order_token: Annotated[str, StringConstraints(max_length=100)] | None = None
+
+
+class ShipOrder(Operation[Shipment]):
+    """Send a parcel: these lines, or all that is left."""
+
+    topic: ClassVar[str] = "orders.ship-order.v1"
+    refusals = (no_such_order, not_confirmed, not_shippable)
+    id: UUID
+    lines: Annotated[tuple[Item, ...], Field(min_length=1, max_length=100)] | None = None
+    carrier: Name
+    tracking: Name
+
+
+class DeliverOrder(Operation[Order]):
+    """A parcel arrived; without `shipment` all that are on their way."""
+
+    topic: ClassVar[str] = "orders.deliver-order.v1"
+    refusals = (no_such_order, not_deliverable)
+    id: UUID
+    shipment: UUID | None = None
+
+
+class RefundOrder(Operation[Refund]):
+    """Give money back: an amount, what these lines cost, or all that is left. `restock` puts the lines (without any:
+    everything) back into the stock once the money is back."""
+
+    topic: ClassVar[str] = "orders.refund-order.v1"
+    refusals = (no_such_order, refund_too_high, wrong_currency)
+    id: UUID
+    amount: Money | None = None
+    lines: Annotated[tuple[Item, ...], Field(min_length=1, max_length=100)] | None = None
+    restock: bool
+
+
 class OrderPlaced(Event):
     """An order was accepted; nothing is reserved or paid yet."""
 
@@ -177,6 +231,14 @@ class OrderReserved(Event):
     """The order's items are set aside."""
 
     topic: ClassVar[str] = "orders.order-reserved.v1"
+    subject: ClassVar[str] = "order_id"
+    order_id: UUID
+
+
+class OrderAwaitsCustomer(Event):
+    """The customer's bank wants to hear from the customer before the payment is authorised."""
+
+    topic: ClassVar[str] = "orders.order-awaits-customer.v1"
     subject: ClassVar[str] = "order_id"
     order_id: UUID
 
@@ -208,3 +270,45 @@ class OrderRejected(Event):
     order_id: UUID
     customer_id: UUID | None = None
     reason: Reason
+
+
+class OrderCancelled(Event):
+    """The order was called off. What it held is for sale again; what was paid for it goes back."""
+
+    topic: ClassVar[str] = "orders.order-cancelled.v1"
+    subject: ClassVar[str] = "order_id"
+    order_id: UUID
+    customer_id: UUID | None = None
+
+
+class OrderShipped(Event):
+    """A parcel left; `complete` says that nothing is left to ship."""
+
+    topic: ClassVar[str] = "orders.order-shipped.v1"
+    subject: ClassVar[str] = "order_id"
+    order_id: UUID
+    customer_id: UUID | None = None
+    shipment_id: UUID
+    items: tuple[StockItem, ...]
+    complete: bool
+
+
+class OrderDelivered(Event):
+    """Everything arrived."""
+
+    topic: ClassVar[str] = "orders.order-delivered.v1"
+    subject: ClassVar[str] = "order_id"
+    order_id: UUID
+    customer_id: UUID | None = None
+
+
+class OrderRefunded(Event):
+    """Money went back to the customer; `refunded` is the sum of all that did."""
+
+    topic: ClassVar[str] = "orders.order-refunded.v1"
+    subject: ClassVar[str] = "order_id"
+    order_id: UUID
+    customer_id: UUID | None = None
+    refund_id: UUID
+    amount: Money
+    refunded: Money

@@ -1,9 +1,27 @@
 """What is said to and by the payments service. One payment belongs to one order and is known by the order's id."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
 from uuid import UUID
 
-from contracts.base import Command, Event, Money
+from contracts.base import Command, Event, Message, Money, Query, refusal
+
+no_action_required = refusal("no-action-required", 404, "This payment does not wait for the customer.")
+bad_signature = refusal("bad-signature", 400, "The signature of this webhook is missing, wrong or too old.")
+
+
+class PaymentAction(Message):
+    """What the customer's browser has to do; `next_action` is the gateway's."""
+
+    client_secret: str | None = None
+    next_action: dict[str, Any] | None = None
+
+
+class GetPaymentAction(Query[PaymentAction]):
+    """What the customer of an order has to do. The orders service asks, on behalf of who may see the order."""
+
+    topic: ClassVar[str] = "payments.get-payment-action.v1"
+    refusals = (no_action_required,)
+    order_id: UUID
 
 
 class AuthorisePayment(Command):
@@ -25,9 +43,30 @@ class CapturePayment(Command):
 
 
 class VoidPayment(Command):
-    """Let go of the money that is held for an order, if any."""
+    """Nothing shall be paid for the order: what is held is let go, what was captured is given back. This stays a duty
+    for as long as it is not known what the gateway has."""
 
     topic: ClassVar[str] = "payments.void-payment.v1"
+    subject: ClassVar[str] = "order_id"
+    order_id: UUID
+
+
+class RefundPayment(Command):
+    """Give back a part of what was captured for an order, or all of it. Asked again with the same `refund_id` it has
+    one effect."""
+
+    topic: ClassVar[str] = "payments.refund-payment.v1"
+    subject: ClassVar[str] = "order_id"
+    order_id: UUID
+    refund_id: UUID
+    amount: Money
+
+
+class PaymentRequiresAction(Event):
+    """The customer's bank wants to hear from the customer. What the browser has to do is not said here: ask with
+    `GetPaymentAction`."""
+
+    topic: ClassVar[str] = "payments.payment-requires-action.v1"
     subject: ClassVar[str] = "order_id"
     order_id: UUID
 
@@ -65,6 +104,28 @@ class CaptureFailed(Event):
     topic: ClassVar[str] = "payments.capture-failed.v1"
     subject: ClassVar[str] = "order_id"
     order_id: UUID
+    code: str
+
+
+class PaymentRefunded(Event):
+    """Money went back to the customer: for a refund that was asked for, or (without `refund_id`) because nothing was to
+    be paid for the order. `refunded` is the sum of all that went back."""
+
+    topic: ClassVar[str] = "payments.payment-refunded.v1"
+    subject: ClassVar[str] = "order_id"
+    order_id: UUID
+    refund_id: UUID | None = None
+    amount: Money
+    refunded: Money
+
+
+class RefundFailed(Event):
+    """The gateway would not give the money back; `code` is its word for why."""
+
+    topic: ClassVar[str] = "payments.refund-failed.v1"
+    subject: ClassVar[str] = "order_id"
+    order_id: UUID
+    refund_id: UUID
     code: str
 
 

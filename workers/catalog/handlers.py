@@ -26,7 +26,9 @@ from contracts.catalog import (
     PutCategory,
     Quote,
     ReleaseStock,
+    ReservationExpired,
     ReserveStock,
+    Restock,
     StockLevel,
     StockMoved,
     StockRefused,
@@ -43,7 +45,7 @@ from workers.catalog.rules import QUOTE_LIFETIME, RESERVATION_LIFETIME, merge, n
 
 service = Service(
     "catalog",
-    says=(ProductAdded, ProductChanged, StockMoved, StockReserved, StockRefused),
+    says=(ProductAdded, ProductChanged, StockMoved, StockReserved, StockRefused, ReservationExpired),
     migrations="workers.catalog.migrations",
 )
 
@@ -168,13 +170,23 @@ async def reserve_stock(command: ReserveStock, tx: Transaction) -> None:
 
 @service.does(ReleaseStock)
 async def release_stock(command: ReleaseStock, tx: Transaction) -> None:
-    held = await stock.release_reservation(tx.connection, command.order_id)
-    if held:
-        await stock.give_back(tx.connection, held)
+    await stock.release(tx.connection, command.order_id)
 
 
 @service.does(CommitStock)
 async def commit_stock(command: CommitStock, tx: Transaction) -> None:
-    held = await stock.commit_reservation(tx.connection, command.order_id)
-    if held:
-        await stock.sell(tx.connection, held)
+    await stock.commit(tx.connection, command.order_id)
+
+
+@service.does(Restock)
+async def restock(command: Restock, tx: Transaction) -> None:
+    await stock.restock(tx.connection, command.order_id, merge(command.items))
+
+
+@service.every(seconds=5.0)
+async def expire_reservations(tx: Transaction) -> bool:
+    """Let go of one reservation that nobody committed in time; whether there may be more."""
+    order_id = await stock.expire(tx.connection)
+    if order_id is not None:
+        tx.emit(ReservationExpired(order_id=order_id))
+    return order_id is not None

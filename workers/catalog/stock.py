@@ -29,15 +29,18 @@ INSERT INTO reservations (order_id, state, items, expires_at) VALUES ($1, 'reser
 ON CONFLICT DO NOTHING RETURNING true
 """
 _REFUSE = "UPDATE reservations SET state = 'refused', expires_at = NULL WHERE order_id = $1"
-_RELEASE = """
-INSERT INTO reservations (order_id, state, items) VALUES ($1, 'released', '{}')
-ON CONFLICT (order_id) DO UPDATE SET state = 'released' WHERE reservations.state = 'reserved'
-RETURNING items
+_REMEMBER_RELEASE = """
+INSERT INTO reservations (order_id, state, items) VALUES ($1, 'released', '{}') ON CONFLICT DO NOTHING RETURNING true
 """
+_LOCK_RESERVATION = "SELECT state, items FROM reservations WHERE order_id = $1 FOR UPDATE"
+_LOCK_OVERDUE = """
+SELECT order_id, items FROM reservations WHERE state = 'reserved' AND expires_at <= now()
+ORDER BY expires_at LIMIT 1 FOR UPDATE SKIP LOCKED
+"""
+_CHANGE = "UPDATE reservations SET state = $2, items = $3 WHERE order_id = $1"
 _COMMIT = """
 UPDATE reservations SET state = 'committed' WHERE order_id = $1 AND state = 'reserved' RETURNING items
 """
-_STATE = "SELECT state FROM reservations WHERE order_id = $1"
 
 
 async def reserve(db: asyncpg.Connection, items: Mapping[str, int]) -> tuple[str, ...]:
@@ -47,16 +50,6 @@ async def reserve(db: asyncpg.Connection, items: Mapping[str, int]) -> tuple[str
     if not short:
         await _take(db, items, promised=1, bought=0)
     return short
-
-
-async def give_back(db: asyncpg.Connection, items: Mapping[str, int]) -> None:
-    """What was reserved is available again."""
-    await _take(db, items, promised=-1, bought=0)
-
-
-async def sell(db: asyncpg.Connection, items: Mapping[str, int]) -> None:
-    """What was reserved leaves the stock."""
-    await _take(db, items, promised=-1, bought=-1)
 
 
 async def _take(db: asyncpg.Connection, items: Mapping[str, int], *, promised: int, bought: int) -> None:
@@ -78,24 +71,69 @@ async def refuse_reservation(db: asyncpg.Connection, order_id: UUID) -> None:
     await db.execute(_REFUSE, order_id)
 
 
-async def release_reservation(db: asyncpg.Connection, order_id: UUID) -> dict[str, int]:
-    """What the order held and holds no longer. Where nothing is known of the order, the release is remembered."""
-    return await db.fetchval(_RELEASE, order_id) or {}
+async def release(db: asyncpg.Connection, order_id: UUID) -> None:
+    """Give back what the order holds: what is reserved, or what it has bought. Where nothing is known of the order, the
+    release is remembered, and the reservation that comes later finds it."""
+    if await db.fetchval(_REMEMBER_RELEASE, order_id):
+        return
+    row = await db.fetchrow(_LOCK_RESERVATION, order_id)
+    if row["state"] in ("reserved", "committed"):
+        await _take(
+            db,
+            row["items"],
+            promised=-1 if row["state"] == "reserved" else 0,
+            bought=0 if row["state"] == "reserved" else 1,
+        )
+        await db.execute(_CHANGE, order_id, "released", json.dumps(row["items"]))
 
 
-async def commit_reservation(db: asyncpg.Connection, order_id: UUID) -> dict[str, int]:
-    """What the order held and has bought now; nothing where it did not hold anything (any more).
+async def commit(db: asyncpg.Connection, order_id: UUID) -> None:
+    """What the order holds is sold. If its reservation has expired, it is taken from what is available now.
 
-    Raises `UnknownReservation` where nothing is known of the order: what it bought must not be forgotten.
+    Raises `UnknownReservation` where nothing is known of the order, and `Oversold` where there is not enough any more:
+    what it bought must not be forgotten.
     """
     items = await db.fetchval(_COMMIT, order_id)
-    if items is None and await db.fetchval(_STATE, order_id) is None:
+    if items is not None:
+        await _take(db, items, promised=-1, bought=-1)
+        return
+    row = await db.fetchrow(_LOCK_RESERVATION, order_id)
+    if row is None:
         raise UnknownReservation(order_id)
-    return items or {}
+    if row["state"] == "expired":
+        if short := await reserve(db, row["items"]):
+            raise Oversold(order_id, short)
+        await _take(db, row["items"], promised=-1, bought=-1)
+        await db.execute(_CHANGE, order_id, "committed", json.dumps(row["items"]))
+
+
+async def restock(db: asyncpg.Connection, order_id: UUID, items: Mapping[str, int]) -> None:
+    """Of what the order bought, so much came back. Raises `UnknownReservation` where it has not bought anything yet."""
+    row = await db.fetchrow(_LOCK_RESERVATION, order_id)
+    if row is None or row["state"] == "reserved":
+        raise UnknownReservation(order_id)
+    if row["state"] == "committed":
+        kept = {sku: quantity - items.get(sku, 0) for sku, quantity in row["items"].items()}
+        await _take(db, items, promised=0, bought=1)
+        await db.execute(_CHANGE, order_id, "committed", json.dumps({sku: left for sku, left in kept.items() if left}))
+
+
+async def expire(db: asyncpg.Connection) -> UUID | None:
+    """Make the goods of one overdue reservation available again; whose it was."""
+    row = await db.fetchrow(_LOCK_OVERDUE)
+    if row is None:
+        return None
+    await _take(db, row["items"], promised=-1, bought=0)
+    await db.execute(_CHANGE, row["order_id"], "expired", json.dumps(row["items"]))
+    return UUID(str(row["order_id"]))
 
 
 class UnknownReservation(Exception):
     """Stock of an order is to be committed before any was reserved. Passing: the reservation is on its way."""
+
+
+class Oversold(Exception):
+    """An order is paid whose reservation has expired, and its goods are gone."""
 
 
 # --- movements --------------------------------------------------------------------------------------------------------

@@ -85,14 +85,18 @@ class MovementRow(CatalogTable, table=True):
 
 
 class ReservationRow(CatalogTable, table=True):
-    """What an order holds (`reserved`), held (`released`), bought (`committed`) or could not get (`refused`).
+    """What an order holds (`reserved`), held (`released`; `expired` where nobody said a word in time), bought
+    (`committed`) or could not get (`refused`).
 
     One row an order, for ever: it is the memory that makes the commands idempotent. `items` is sku -> quantity. A
     release that comes before its reservation leaves a released row without items, which the reservation then finds.
     """
 
     __tablename__ = "reservations"
-    __table_args__ = (CheckConstraint("state IN ('reserved', 'released', 'committed', 'refused')", name="state"),)
+    __table_args__ = (
+        CheckConstraint("state IN ('reserved', 'released', 'expired', 'committed', 'refused')", name="state"),
+        Index("reservations_expires_at_idx", "expires_at", postgresql_where=text("state = 'reserved'")),
+    )
     order_id: UUID = Field(primary_key=True)
     state: str = Field(sa_type=Text)
     items: dict[str, int] = Field(sa_type=JSONB)

@@ -7,7 +7,8 @@ from typing import Any
 from uuid import UUID
 
 from broker.ids import new_id, new_token
-from broker.lane import Ask
+from broker.lane import Ask, LaneError
+from broker.reconnecting import BrokerAwayError
 from broker.service import Http, Service
 from broker.transaction import Database, Transaction
 from contracts.base import Caller, FieldError, Page, Refusal, invalid_request, unauthenticated
@@ -17,55 +18,115 @@ from contracts.catalog import (
     PriceItems,
     Prices,
     ReleaseStock,
+    ReservationExpired,
     ReserveStock,
+    Restock,
+    StockItem,
     StockRefused,
     StockReserved,
     no_such_quote,
 )
 from contracts.orders import (
+    CancelOrder,
+    DeliverOrder,
     GetOrder,
     ListOrders,
     Order,
     OrderAuthorised,
+    OrderAwaitsCustomer,
+    OrderCancelled,
     OrderConfirmed,
+    OrderDelivered,
     OrderPlaced,
+    OrderRefunded,
     OrderRejected,
     OrderReserved,
+    OrderShipped,
     PlaceOrder,
+    Refund,
+    RefundOrder,
+    Shipment,
+    ShipOrder,
     email_needed,
     items_or_quote,
     no_such_order,
+    not_cancellable,
+    not_confirmed,
+    not_deliverable,
+    not_shippable,
     nothing_to_pay,
+    refund_too_high,
     unknown_quote,
+    wrong_currency,
 )
 from contracts.payments import (
     AuthorisePayment,
     CaptureFailed,
     CapturePayment,
+    GetPaymentAction,
     PaymentAuthorised,
     PaymentCaptured,
     PaymentDeclined,
+    PaymentRefunded,
+    PaymentRequiresAction,
+    PaymentVoided,
+    RefundFailed,
+    RefundPayment,
     VoidPayment,
 )
 from workers.orders import reading, store
-from workers.orders.rules import UNDER_WAY, begin, decide
+from workers.orders.rules import (
+    UNDER_WAY,
+    Cancelled,
+    Input,
+    ParcelLeft,
+    ParcelsArrived,
+    Patience,
+    RefundAsked,
+    TimedOut,
+    begin,
+    counted,
+    decide,
+    left_to_ship,
+    plan_refund,
+)
 
 service = Service(
     "orders",
     says=(
         OrderPlaced,
         OrderReserved,
+        OrderAwaitsCustomer,
         OrderAuthorised,
         OrderConfirmed,
         OrderRejected,
+        OrderCancelled,
+        OrderShipped,
+        OrderDelivered,
+        OrderRefunded,
         ReserveStock,
         ReleaseStock,
         CommitStock,
+        Restock,
         AuthorisePayment,
         CapturePayment,
         VoidPayment,
+        RefundPayment,
     ),
     migrations="workers.orders.migrations",
+)
+AboutAnOrder = (
+    StockReserved
+    | StockRefused
+    | ReservationExpired
+    | PaymentRequiresAction
+    | PaymentAuthorised
+    | PaymentDeclined
+    | PaymentCaptured
+    | CaptureFailed
+    | PaymentVoided
+    | PaymentRefunded
+    | RefundFailed
 )
 
 
@@ -98,7 +159,21 @@ async def wait_until_settled(asked: PlaceOrder, order: Order, ask: Ask, database
         async with database.reading() as look:
             row = await store.find(look.connection, order.id)
             order = reading.order(row, order_token=order.order_token) if row else order
-    return order
+    return await say_what_to_do(asked, order, ask)
+
+
+async def say_what_to_do(_: object, order: Order, ask: Ask) -> Order:
+    """With what the customer's browser has to do, where the bank asks for the customer."""
+    if order.payment.status != "requires-action":
+        return order
+    try:
+        action = await ask(GetPaymentAction(order_id=order.id))
+    except (LaneError, BrokerAwayError):
+        return order
+    if isinstance(action, Refusal):
+        return order
+    payment = order.payment.model_copy(update=dict(action))
+    return order.model_copy(update={"payment": payment})
 
 
 @service.answers(
@@ -126,7 +201,7 @@ async def place_order(asked: PlaceOrder, prices: Prices, tx: Transaction, caller
     return reading.order(row, order_token=order_token)
 
 
-@service.answers(GetOrder, http=Http("GET", "/orders/{id}", who="anyone"))
+@service.answers(GetOrder, http=Http("GET", "/orders/{id}", who="anyone"), then=say_what_to_do)
 async def get_order(question: GetOrder, tx: Transaction, caller: Caller) -> Order | Refusal:
     if caller.id is None and question.order_token is None:
         return unauthenticated()
@@ -147,21 +222,107 @@ async def list_orders(question: ListOrders, tx: Transaction, caller: Caller) -> 
     return Page(items=tuple(reading.order(row) for row in rows[: question.limit]), next=more)
 
 
+# --- what people do with an order -------------------------------------------------------------------------------------
+
+
+@service.answers(CancelOrder, http=Http("POST", "/orders/{id}/cancellation", status=202, who="anyone"))
+async def cancel_order(asked: CancelOrder, tx: Transaction, caller: Caller, patience: Patience) -> Order | Refusal:
+    if caller.id is None and asked.order_token is None:
+        return unauthenticated()
+    row = await store.find(tx.connection, asked.id, lock=True)
+    if row is None or not reading.may_see(row, caller, asked.order_token):
+        return no_such_order()
+    if not await _drive(tx, row, Cancelled(), patience):
+        return not_cancellable(f"It is {row['status']}.")
+    return await _as_it_is(tx, asked.id)
+
+
+@service.answers(ShipOrder, http=Http("POST", "/orders/{id}/shipments", status=201, who="staff"))
+async def ship_order(asked: ShipOrder, tx: Transaction, patience: Patience) -> Shipment | Refusal:
+    row = await store.find(tx.connection, asked.id, lock=True)
+    if row is None:
+        return no_such_order()
+    if row["status"] not in ("confirmed", "shipped", "delivered"):
+        return not_confirmed(f"It is {row['status']}.")
+    leaving = counted(asked.lines) if asked.lines is not None else left_to_ship(reading.saga(row))
+    shipment = Shipment(
+        id=new_id(),
+        lines=tuple(StockItem(sku=sku, quantity=quantity) for sku, quantity in leaving.items()),
+        carrier=asked.carrier,
+        tracking=asked.tracking,
+        shipped_at=datetime.now(UTC),
+    )
+    return shipment if await _drive(tx, row, ParcelLeft(shipment), patience) else not_shippable()
+
+
+@service.answers(DeliverOrder, http=Http("POST", "/orders/{id}/deliveries", status=201, who="staff"))
+async def deliver_order(asked: DeliverOrder, tx: Transaction, patience: Patience) -> Order | Refusal:
+    row = await store.find(tx.connection, asked.id, lock=True)
+    if row is None:
+        return no_such_order()
+    if not await _drive(tx, row, ParcelsArrived(datetime.now(UTC), asked.shipment), patience):
+        return not_deliverable()
+    return await _as_it_is(tx, asked.id)
+
+
+@service.answers(RefundOrder, http=Http("POST", "/orders/{id}/refunds", status=202, who="staff"))
+async def refund_order(asked: RefundOrder, tx: Transaction, patience: Patience) -> Refund | Refusal:
+    row = await store.find(tx.connection, asked.id, lock=True)
+    if row is None:
+        return no_such_order()
+    if asked.amount is not None and asked.amount.currency != row["currency"]:
+        return wrong_currency("", FieldError(pointer="/amount/currency", detail=f"It is {row['currency']}."))
+    refund = plan_refund(
+        reading.saga(row),
+        new_id(),
+        amount=asked.amount,
+        lines=asked.lines,
+        restock=asked.restock,
+        now=datetime.now(UTC),
+    )
+    if refund is None or not await _drive(tx, row, RefundAsked(refund), patience):
+        return refund_too_high()
+    return refund
+
+
+async def _as_it_is(tx: Transaction, order_id: UUID) -> Order | Refusal:
+    row = await store.find(tx.connection, order_id)
+    return no_such_order() if row is None else reading.order(row)
+
+
+# --- the saga ---------------------------------------------------------------------------------------------------------
+
+
 @service.hears(StockReserved)
 @service.hears(StockRefused)
+@service.hears(ReservationExpired)
+@service.hears(PaymentRequiresAction)
 @service.hears(PaymentAuthorised)
 @service.hears(PaymentDeclined)
 @service.hears(PaymentCaptured)
 @service.hears(CaptureFailed)
-async def drive_the_saga(
-    message: StockReserved | StockRefused | PaymentAuthorised | PaymentDeclined | PaymentCaptured | CaptureFailed,
-    tx: Transaction,
-) -> None:
-    before = reading.saga(await store.lock(tx.connection, message.order_id))
+@service.hears(PaymentVoided)
+@service.hears(PaymentRefunded)
+@service.hears(RefundFailed)
+async def drive_the_saga(message: AboutAnOrder, tx: Transaction, patience: Patience) -> None:
+    await _drive(tx, await store.lock(tx.connection, message.order_id), message, patience)
+
+
+@service.every(seconds=1.0)
+async def stop_waiting(tx: Transaction, patience: Patience) -> bool:
+    """End the wait of one order whose time has run out; whether there may be more."""
+    row = await store.lock_overdue(tx.connection)
+    return row is not None and await _drive(tx, row, TimedOut(), patience)
+
+
+async def _drive(tx: Transaction, row: store.Row, message: Input, patience: Patience) -> bool:
+    """Do what the rules decide; whether the order changed."""
+    before = reading.saga(row)
     after, said = decide(before, message)
     if after != before:
-        await store.note(tx.connection, after)
+        await store.note(tx.connection, before, after, wait=patience.within(after.status))
     tx.say(*said)
+    return after != before
 
 
 def _row(asked: PlaceOrder, prices: Prices, caller: Caller, order_token: str | None) -> dict[str, Any]:

@@ -6,9 +6,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from contracts.base import Address, Caller, Line, Money
-from contracts.catalog import StockItem
-from contracts.orders import Order, Payment, Step
-from workers.orders.rules import Saga
+from contracts.orders import Order, Payment, Refund, Shipment, Step
+from workers.orders.rules import Bought, Saga
 from workers.orders.store import Row
 
 
@@ -19,19 +18,18 @@ def saga(row: Row) -> Saga:
         status=row["status"],
         payment=row["payment"]["status"],
         customer_id=row["customer_id"],
-        items=items(row["lines"]),
+        bought=_bought(row["lines"]),
         total=Money(amount=row["total"], currency=row["currency"]),
         payment_method=row["payment_method"],
         reason=row["reason"],
+        shipments=tuple(map(Shipment.model_validate, row.get("shipments", ()))),
+        refunds=tuple(map(Refund.model_validate, row.get("refunds", ()))),
     )
 
 
-def items(lines: Iterable[Mapping[str, Any]]) -> tuple[StockItem, ...]:
-    """What of an order comes out of the stock."""
+def _bought(lines: Iterable[Mapping[str, Any]]) -> tuple[Bought, ...]:
     return tuple(
-        StockItem(sku=line["sku"], quantity=line["quantity"])
-        for line in lines
-        if line["kind"] == "item" and line["sku"]
+        Bought(line["sku"], line["quantity"], line["gross"]["amount"]) for line in lines if line["kind"] == "item"
     )
 
 
@@ -49,6 +47,8 @@ def order(row: Row, *, order_token: str | None = None) -> Order:
         shipping_address=_address(row["shipping_address"]),
         billing_address=_address(row["billing_address"]),
         shipping_method=row["shipping_method"],
+        shipments=tuple(map(Shipment.model_validate, row.get("shipments", ()))),
+        refunds=tuple(map(Refund.model_validate, row.get("refunds", ()))),
         metadata=row["metadata"],
         created_at=row["placed_at"],
         history=tuple(Step.model_validate(step) for step in row["history"]),

@@ -1,8 +1,8 @@
 """The SQL of the orders service."""
 
 import json
-from collections.abc import Mapping
-from datetime import UTC, datetime
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -11,7 +11,7 @@ from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from contracts.base import Caller
+from contracts.base import Caller, Message
 from contracts.orders import ListOrders, Status
 from workers.orders.rules import Saga
 from workers.orders.tables import OrderRow
@@ -19,21 +19,25 @@ from workers.orders.tables import OrderRow
 Row = Mapping[str, Any]
 """An order by the names of its columns."""
 _table = OrderRow.__table__  # type: ignore[attr-defined]
-_GIVEN = [column for column in _table.columns if column.name != "number"]
+_GIVEN = [column for column in _table.columns if column.name not in ("number", "shipments", "refunds", "due_at")]
 _ADD = f"""
 INSERT INTO orders ({", ".join(column.name for column in _GIVEN)}, number)
 VALUES ({", ".join(f"${place}" for place in range(1, len(_GIVEN) + 1))}, nextval('order_numbers'))
 RETURNING number
 """  # noqa: S608 - names of columns
+_FIND = "SELECT * FROM orders WHERE id = $1"
+_FIND_AND_LOCK = f"{_FIND} FOR UPDATE"
 _LOCK = """
-SELECT id, status, reason, payment, customer_id, lines, total, currency, payment_method
+SELECT id, status, reason, payment, customer_id, lines, total, currency, payment_method, shipments, refunds
 FROM orders WHERE id = $1 FOR UPDATE
 """
+_LOCK_OVERDUE = _LOCK.replace("id = $1 FOR UPDATE", "due_at <= now() ORDER BY due_at LIMIT 1 FOR UPDATE SKIP LOCKED")
 _NOTE = """
-UPDATE orders SET status = $2, reason = $3,
-    payment = payment || jsonb_build_object('status', $4::text), history = history || $5::jsonb
+UPDATE orders SET status = $2, reason = $3, payment = payment || jsonb_build_object('status', $4::text),
+    history = history || $5::jsonb, due_at = CASE WHEN status = $2 THEN due_at ELSE now() + $6::interval END
 WHERE id = $1
 """
+_NOTE_GOODS = "UPDATE orders SET shipments = $2, refunds = $3 WHERE id = $1"
 
 
 async def add(connection: asyncpg.Connection, row: Row) -> str:
@@ -46,9 +50,9 @@ async def add(connection: asyncpg.Connection, row: Row) -> str:
     return str(await connection.fetchval(_ADD, *written))
 
 
-async def find(connection: asyncpg.Connection, order_id: UUID) -> Row | None:
-    """An order."""
-    row = await connection.fetchrow("SELECT * FROM orders WHERE id = $1", order_id)
+async def find(connection: asyncpg.Connection, order_id: UUID, *, lock: bool = False) -> Row | None:
+    """An order; with `lock`, nobody else changes it until the transaction ends."""
+    row = await connection.fetchrow(_FIND_AND_LOCK if lock else _FIND, order_id)
     return None if row is None else dict(row)
 
 
@@ -58,6 +62,12 @@ async def lock(connection: asyncpg.Connection, order_id: UUID) -> Row:
     if row is None:
         raise LookupError(f"there is no order {order_id}")
     return dict(row)
+
+
+async def lock_overdue(connection: asyncpg.Connection) -> Row | None:
+    """The same of an order whose time has run out, if there is one that nobody looks after right now."""
+    row = await connection.fetchrow(_LOCK_OVERDUE)
+    return None if row is None else dict(row)
 
 
 async def page(session: AsyncSession, question: ListOrders, caller: Caller, before: UUID | None) -> list[Row]:
@@ -76,10 +86,17 @@ async def page(session: AsyncSession, question: ListOrders, caller: Caller, befo
     return [dict(row) for row in (await session.execute(statement)).mappings()]
 
 
-async def note(connection: asyncpg.Connection, saga: Saga) -> None:
-    """Write a new state down, with its time."""
-    now = json.dumps([step(saga.status, datetime.now(UTC))])
-    await connection.execute(_NOTE, saga.order_id, saga.status, saga.reason, saga.payment, now)
+async def note(connection: asyncpg.Connection, before: Saga, after: Saga, *, wait: timedelta | None) -> None:
+    """Write a new state down, with its time; `wait` is how long a new status may last."""
+    new = [step(after.status, datetime.now(UTC))] if after.status != before.status else []
+    await connection.execute(_NOTE, after.order_id, after.status, after.reason, after.payment, json.dumps(new), wait)
+    if (after.shipments, after.refunds) != (before.shipments, before.refunds):
+        goods = (_json(after.shipments), _json(after.refunds))
+        await connection.execute(_NOTE_GOODS, after.order_id, *goods)
+
+
+def _json(messages: Iterable[Message]) -> str:
+    return json.dumps([message.model_dump(mode="json") for message in messages])
 
 
 def step(status: Status, at: datetime) -> dict[str, str]:

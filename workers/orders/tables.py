@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, CheckConstraint, Column, DateTime, Index, LargeBinary, MetaData, Sequence, Text
+from sqlalchemy import BigInteger, CheckConstraint, Column, DateTime, Index, LargeBinary, MetaData, Sequence, Text, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
 
@@ -22,13 +22,15 @@ NUMBERS = Sequence("order_numbers", start=100_001, metadata=OrderTable.metadata)
 
 
 class OrderRow(OrderTable, table=True):
-    """An order with its history, a list of {status, at}. Lines and addresses stay as they were when it was placed."""
+    """An order with its history, a list of {status, at}. Lines and addresses stay as they were when it was placed; at
+    `due_at` its saga stops waiting."""
 
     __tablename__ = "orders"
     __table_args__ = (
         CheckConstraint("total > 0", name="total_positive"),
         Index("orders_customer_id_id_idx", "customer_id", "id"),
         Index("orders_status_id_idx", "status", "id"),
+        Index("orders_due_at_idx", "due_at", postgresql_where=text("due_at IS NOT NULL")),
     )
 
     id: UUID = Field(primary_key=True)
@@ -49,3 +51,6 @@ class OrderRow(OrderTable, table=True):
     token_hash: bytes | None = Field(default=None, sa_column=Column(LargeBinary))
     placed_at: datetime = Field(sa_column=Column(DateTime(timezone=True), nullable=False))
     history: list[dict[str, Any]] = Field(sa_column=Column(JSONB, nullable=False))
+    shipments: list[dict[str, Any]] = Field(sa_column=Column(JSONB, nullable=False, server_default="[]"))
+    refunds: list[dict[str, Any]] = Field(sa_column=Column(JSONB, nullable=False, server_default="[]"))
+    due_at: datetime | None = Field(default=None, sa_column=Column(DateTime(timezone=True)))

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contracts.base import Money, Said
-from contracts.catalog import CommitStock, ReleaseStock, ReserveStock, StockItem, StockRefused, StockReserved
+from contracts.catalog import CommitStock, ReleaseStock, ReserveStock, StockRefused, StockReserved
 from contracts.orders import OrderConfirmed, OrderRejected
 from contracts.payments import (
     AuthorisePayment,
@@ -19,11 +19,11 @@ from contracts.payments import (
     PaymentDeclined,
     VoidPayment,
 )
-from workers.orders.rules import Saga, begin, decide
+from workers.orders.rules import Bought, Saga, begin, decide
 
 ID = UUID(int=7)
 TOTAL = Money(amount=1999, currency="EUR")
-PLACED = Saga(ID, "placed", "pending", None, (StockItem(sku="a", quantity=2),), TOTAL, "pm_card_visa")
+PLACED = Saga(ID, "placed", "pending", None, (Bought("a", 2, 1999),), TOTAL, "pm_card_visa")
 
 RESERVED = StockReserved(order_id=ID)
 REFUSED = StockRefused(order_id=ID, skus=("a",))
