@@ -55,9 +55,10 @@ check:
 format:
     {{ bin }}/ruff format . && {{ bin }}/ruff check --fix .
 
-# Write contracts/schemas/ anew
-schemas:
+# Write contracts/schemas/ and docs/orders.md anew
+documents:
     {{ bin }}/python -m contracts
+    {{ bin }}/python -m workers.orders.table docs/orders.md
 
 # Measure the speed beside others' (PIECE..., --rounds N, --seconds S, --write: keep it as docs/performance.md)
 [no-exit-message]

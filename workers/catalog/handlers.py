@@ -42,12 +42,15 @@ from contracts.catalog import (
 from workers.catalog import reading, stock, store
 from workers.catalog.listing import key_after, next_cursor, search_query
 from workers.catalog.rules import QUOTE_LIFETIME, RESERVATION_LIFETIME, merge, named_after, price_items
+from workers.catalog.tariffs import USUAL, Tariffs
 
 service = Service(
     "catalog",
     says=(ProductAdded, ProductChanged, StockMoved, StockReserved, StockRefused, ReservationExpired),
     migrations="workers.catalog.migrations",
 )
+
+service.provide(USUAL)
 
 
 # --- products ---------------------------------------------------------------------------------------------------------
@@ -116,15 +119,15 @@ async def put_category(ask: PutCategory, tx: Transaction) -> Category:
 
 
 @service.answers(PriceItems)
-async def price_now(question: PriceItems, reader: Reader) -> Prices | Refusal:
-    products = await reading.for_sale(reader, question.items)
-    return price_items(question.items, products, shipping_method=question.shipping_method, country=question.country)
+async def price_now(question: PriceItems, reader: Reader, tariffs: Tariffs) -> Prices | Refusal:
+    products, method = await reading.for_sale(reader, question.items), question.shipping_method
+    return price_items(question.items, products, tariffs, shipping_method=method, country=question.country)
 
 
 @service.answers(MakeQuote, http=Http("POST", "/quotes", status=201, who="anyone"))
-async def make_quote(ask: MakeQuote, tx: Transaction) -> Quote | Refusal:
+async def make_quote(ask: MakeQuote, tx: Transaction, tariffs: Tariffs) -> Quote | Refusal:
     products = await store.for_sale(tx.session, ask.items)
-    prices = price_items(ask.items, products, shipping_method=ask.shipping_method, country=ask.country)
+    prices = price_items(ask.items, products, tariffs, shipping_method=ask.shipping_method, country=ask.country)
     if isinstance(prices, Refusal):
         return prices
     now = datetime.now(UTC)

@@ -20,41 +20,10 @@ from contracts.catalog import (
     unknown_shipping_method,
     unknown_sku,
 )
+from workers.catalog.tariffs import ShippingMethod, Tariffs
 
 QUOTE_LIFETIME = timedelta(minutes=30)
 RESERVATION_LIFETIME = timedelta(days=1)
-
-HOME_COUNTRY = "DE"
-"""Whose rates apply where a country is not given or not in `TAX_RATES`: the shop is registered for tax there."""
-
-TAX_RATES: Mapping[str, Mapping[TaxClass, Decimal]] = {
-    country: {"standard": Decimal(standard), "reduced": Decimal(reduced), "zero": Decimal(0)}
-    for country, standard, reduced in [
-        ("AT", "0.20", "0.10"),
-        ("BE", "0.21", "0.06"),
-        ("DE", "0.19", "0.07"),
-        ("ES", "0.21", "0.10"),
-        ("FR", "0.20", "0.055"),
-        ("IT", "0.22", "0.10"),
-        ("LU", "0.17", "0.08"),
-        ("NL", "0.21", "0.09"),
-        ("PL", "0.23", "0.08"),
-    ]
-}
-
-
-@dataclass(frozen=True)
-class ShippingMethod:
-    """A way to send an order; `amount` is gross, in minor units of the order's currency."""
-
-    name: str
-    amount: int
-
-
-SHIPPING_METHODS = {
-    "standard": ShippingMethod("Standard shipping", 490),
-    "express": ShippingMethod("Express shipping", 990),
-}
 
 
 @dataclass(frozen=True)
@@ -64,11 +33,6 @@ class ForSale:
     name: str
     price: Money
     tax_class: TaxClass
-
-
-def tax_rate(country: str | None, tax_class: TaxClass) -> Decimal:
-    """The rate as a fraction: 0.19 is 19 %."""
-    return TAX_RATES.get(country or HOME_COUNTRY, TAX_RATES[HOME_COUNTRY])[tax_class]
 
 
 def tax_within(gross: int, rate: Decimal) -> int:
@@ -86,15 +50,24 @@ def merge(items: Iterable[Item | StockItem]) -> dict[str, int]:
 
 
 def price_items(
-    items: Sequence[Item], products: Mapping[str, ForSale], *, shipping_method: str | None, country: str | None
+    items: Sequence[Item],
+    products: Mapping[str, ForSale],
+    tariffs: Tariffs,
+    *,
+    shipping_method: str | None,
+    country: str | None,
 ) -> Prices | Refusal:
     """What the items cost. `products` holds those that are for sale; a sku that comes twice becomes one line."""
-    refused = _not_for_sale(items, products) or _not_shipped_by(shipping_method)
+    refused = _not_for_sale(items, products) or _not_shipped_by(shipping_method, tariffs)
     if refused:
         return refused
-    lines = [_item_line(products[sku], sku, quantity, country) for sku, quantity in merge(items).items()]
+    lines = [
+        _item_line(product := products[sku], sku, quantity, tariffs.rate(country, product.tax_class))
+        for sku, quantity in merge(items).items()
+    ]
     if shipping_method:
-        lines.append(_shipping_line(SHIPPING_METHODS[shipping_method], lines[0].currency, country))
+        rate = tariffs.rate(country, "standard")
+        lines.append(_shipping_line(tariffs.shipping[shipping_method], lines[0].currency, rate))
     total = sum(line.gross for line in lines)
     if total > MAX_AMOUNT:
         return invalid_request("This costs too much.", FieldError(pointer="/items", detail=f"At most {MAX_AMOUNT}."))
@@ -111,10 +84,10 @@ def _not_for_sale(items: Sequence[Item], products: Mapping[str, ForSale]) -> Ref
     return None
 
 
-def _not_shipped_by(method: str | None) -> Refusal | None:
-    if method is None or method in SHIPPING_METHODS:
+def _not_shipped_by(method: str | None, tariffs: Tariffs) -> Refusal | None:
+    if method is None or method in tariffs.shipping:
         return None
-    known = ", ".join(SHIPPING_METHODS)
+    known = ", ".join(tariffs.shipping)
     return unknown_shipping_method("", FieldError(pointer="/shipping_method", detail=f"Choose one of {known}."))
 
 
@@ -131,13 +104,13 @@ class _Line:
     rate: Decimal
 
 
-def _item_line(product: ForSale, sku: str, quantity: int, country: str | None) -> _Line:
-    gross, rate = product.price.amount * quantity, tax_rate(country, product.tax_class)
+def _item_line(product: ForSale, sku: str, quantity: int, rate: Decimal) -> _Line:
+    gross = product.price.amount * quantity
     return _Line("item", sku, product.name, quantity, gross, product.price.currency, rate)
 
 
-def _shipping_line(method: ShippingMethod, currency: str, country: str | None) -> _Line:
-    return _Line("shipping", None, method.name, 1, method.amount, currency, tax_rate(country, "standard"))
+def _shipping_line(method: ShippingMethod, currency: str, rate: Decimal) -> _Line:
+    return _Line("shipping", None, method.name, 1, method.amount, currency, rate)
 
 
 def _said(line: _Line) -> Line:

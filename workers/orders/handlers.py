@@ -115,6 +115,8 @@ service = Service(
     ),
     migrations="workers.orders.migrations",
 )
+service.provide(Patience())
+
 AboutAnOrder = (
     StockReserved
     | StockRefused

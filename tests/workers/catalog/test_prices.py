@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 
 from contracts.base import MAX_AMOUNT, Item, Money, Refusal
 from contracts.catalog import Prices
-from workers.catalog.rules import TAX_RATES, ForSale, merge, named_after, price_items, tax_rate, tax_within
+from workers.catalog.rules import ForSale, merge, named_after, price_items, tax_within
+from workers.catalog.tariffs import USUAL
 
-rates = st.sampled_from(sorted({rate for country in TAX_RATES.values() for rate in country.values()}))
+rates = st.sampled_from(sorted({rate for rates in USUAL.tax.values() for rate in dict(rates).values()}))
 amounts = st.integers(min_value=0, max_value=MAX_AMOUNT)
 items = st.lists(
     st.builds(Item, sku=st.sampled_from("ABC"), quantity=st.integers(min_value=1, max_value=10_000)),
@@ -28,13 +29,13 @@ SHOP = {
 
 
 def priced(*wanted: Item, shipping_method: str | None = None, country: str | None = None) -> Prices:
-    prices = price_items(wanted, SHOP, shipping_method=shipping_method, country=country)
+    prices = price_items(wanted, SHOP, USUAL, shipping_method=shipping_method, country=country)
     assert isinstance(prices, Prices)
     return prices
 
 
 def refused(*wanted: Item, shipping_method: str | None = None) -> Refusal:
-    refusal = price_items(wanted, SHOP, shipping_method=shipping_method, country=None)
+    refusal = price_items(wanted, SHOP, USUAL, shipping_method=shipping_method, country=None)
     assert isinstance(refusal, Refusal)
     return refusal
 
@@ -78,7 +79,7 @@ def test_nothing_is_shipped_unasked() -> None:
 
 
 def test_an_unlisted_country_pays_the_rates_of_the_shop() -> None:
-    assert tax_rate("US", "reduced") == tax_rate(None, "reduced") == tax_rate("DE", "reduced")
+    assert USUAL.rate("US", "reduced") == USUAL.rate(None, "reduced") == USUAL.rate("DE", "reduced")
 
 
 def test_a_rate_is_written_as_a_fraction() -> None:

@@ -4,7 +4,7 @@ import asyncio
 from uuid import UUID, uuid4
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import func, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import col
 
@@ -16,7 +16,9 @@ from contracts.catalog import (
     GetProduct,
     MoveStock,
     ReleaseStock,
+    ReservationExpired,
     ReserveStock,
+    Restock,
     StockItem,
     StockMoved,
     StockRefused,
@@ -24,6 +26,8 @@ from contracts.catalog import (
 )
 from tests.support.eventually import eventually
 from tests.workers.catalog.shop import Shop
+from workers.catalog.stock import Oversold
+from workers.catalog.stock import commit as commit_in_stock
 from workers.catalog.stock import reserve as reserve_in_stock
 from workers.catalog.tables import MovementRow, ReservationRow, StockRow
 
@@ -64,6 +68,14 @@ async def state(shop: Shop, order_id: UUID) -> str | None:
 async def becomes(shop: Shop, order_id: UUID, wanted: str) -> None:
     async def is_so() -> bool:
         return await state(shop, order_id) == wanted
+
+    await eventually(is_so, within=20)
+
+
+async def has_level(shop: Shop, sku: str, on_hand: int, reserved: int) -> None:
+    async def is_so() -> bool:
+        assert await level(shop, sku) == (on_hand, reserved)
+        return True
 
     await eventually(is_so, within=20)
 
@@ -172,7 +184,6 @@ async def test_what_is_committed_leaves_the_stock_once(shop: Shop, sku: str, ano
     for _ in range(3):
         await shop.send(CommitStock(order_id=order.order_id))
     await becomes(shop, order.order_id, "committed")
-    await shop.send(ReleaseStock(order_id=order.order_id))
     await shop.send(ReleaseStock(order_id=other.order_id))
     await becomes(shop, other.order_id, "released")
     assert (await level(shop, sku), await level(shop, another_sku)) == ((6, 0), (9, 0))
@@ -205,6 +216,90 @@ async def test_reserving_and_releasing_at_once_leaves_nothing_reserved(shop: Sho
     for order in orders:
         await becomes(shop, order.order_id, "released")
     assert await level(shop, sku) == (100, 0)
+
+
+async def sold(shop: Shop, sku: str, quantity: int) -> UUID:
+    order = an_order((sku, quantity))
+    await shop.send(order)
+    await are_reserved(shop, order)
+    await shop.send(CommitStock(order_id=order.order_id))
+    await becomes(shop, order.order_id, "committed")
+    return order.order_id
+
+
+async def test_what_was_sold_to_an_order_that_is_called_off_is_there_again_once(shop: Shop, sku: str) -> None:
+    await shop.sells(sku, on_hand=10)
+    order_id = await sold(shop, sku, 4)
+    for _ in range(2):
+        await shop.send(ReleaseStock(order_id=order_id))
+    await becomes(shop, order_id, "released")
+    await shop.send(CommitStock(order_id=order_id))
+    await sold(shop, sku, 1)
+    assert (await level(shop, sku), await state(shop, order_id)) == ((9, 0), "released")
+
+
+async def test_what_came_back_is_for_sale_and_is_not_given_back_again(shop: Shop, sku: str) -> None:
+    await shop.sells(sku, on_hand=10)
+    order_id = await sold(shop, sku, 4)
+    await shop.send(Restock(order_id=order_id, refund_id=uuid4(), items=(StockItem(sku=sku, quantity=3),)))
+    await has_level(shop, sku, 9, 0)
+    await shop.send(ReleaseStock(order_id=order_id))
+    await becomes(shop, order_id, "released")
+    assert await level(shop, sku) == (10, 0)
+    await shop.send(Restock(order_id=order_id, refund_id=uuid4(), items=(StockItem(sku=sku, quantity=3),)))
+    await sold(shop, sku, 1)
+    assert await level(shop, sku) == (9, 0)
+
+
+async def test_what_came_back_before_it_was_sold_waits_for_that(shop: Shop, sku: str) -> None:
+    await shop.sells(sku, on_hand=10)
+    order = an_order((sku, 4))
+    await shop.send(order)
+    await are_reserved(shop, order)
+    await shop.send(Restock(order_id=order.order_id, refund_id=uuid4(), items=(StockItem(sku=sku, quantity=1),)))
+    await shop.send(CommitStock(order_id=order.order_id))
+    await has_level(shop, sku, 7, 0)
+
+
+# --- reservations that nobody commits ---------------------------------------------------------------------------------
+
+
+async def overdue(shop: Shop, order: ReserveStock) -> None:
+    """Reserved, and expired."""
+    await shop.send(order)
+    await are_reserved(shop, order)
+    late = update(ReservationRow).where(col(ReservationRow.order_id) == order.order_id).values(expires_at=func.now())
+    await shop.write(late)
+    await shop.heard(ReservationExpired, order.order_id, within=15)
+
+
+async def test_a_reservation_that_nobody_commits_in_time_is_for_sale_again(shop: Shop, sku: str) -> None:
+    await shop.sells(sku, on_hand=10)
+    order = an_order((sku, 4))
+    await overdue(shop, order)
+    assert (await level(shop, sku), await state(shop, order.order_id)) == ((10, 0), "expired")
+    await shop.send(ReleaseStock(order_id=order.order_id))
+    await sold(shop, sku, 1)
+    assert await level(shop, sku) == (9, 0)
+
+
+async def test_what_is_paid_after_its_reservation_expired_is_sold_if_it_is_there(shop: Shop, sku: str) -> None:
+    await shop.sells(sku, on_hand=10)
+    order = an_order((sku, 4))
+    await overdue(shop, order)
+    await shop.send(CommitStock(order_id=order.order_id))
+    await becomes(shop, order.order_id, "committed")
+    assert await level(shop, sku) == (6, 0)
+
+
+async def test_what_is_paid_and_gone_oversells_nothing_and_says_so(shop: Shop, sku: str) -> None:
+    await shop.sells(sku, on_hand=4)
+    order = an_order((sku, 4))
+    await overdue(shop, order)
+    await sold(shop, sku, 1)
+    with pytest.raises(Oversold):
+        await shop.database.transact(Origin("test"), lambda tx: commit_in_stock(tx.connection, order.order_id))
+    assert (await level(shop, sku), await state(shop, order.order_id)) == ((3, 0), "expired")
 
 
 # --- moving -----------------------------------------------------------------------------------------------------------

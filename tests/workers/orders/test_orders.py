@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from sqlalchemy import text
 
 from broker.ids import new_id
 from broker.lane import NOBODY
@@ -19,17 +20,40 @@ from contracts.catalog import (
     Prices,
     ReleaseStock,
     ReserveStock,
+    Restock,
     StockRefused,
     StockReserved,
     unknown_sku,
 )
-from contracts.orders import GetOrder, ListOrders, Order, OrderConfirmed, OrderPlaced, OrderRejected, PlaceOrder
+from contracts.orders import (
+    CancelOrder,
+    DeliverOrder,
+    GetOrder,
+    ListOrders,
+    Order,
+    OrderCancelled,
+    OrderConfirmed,
+    OrderPlaced,
+    OrderRefunded,
+    OrderRejected,
+    Payment,
+    PlaceOrder,
+    Refund,
+    RefundOrder,
+    Shipment,
+    ShipOrder,
+)
 from contracts.payments import (
     AuthorisePayment,
     CapturePayment,
+    GetPaymentAction,
+    PaymentAction,
     PaymentAuthorised,
     PaymentCaptured,
     PaymentDeclined,
+    PaymentRefunded,
+    PaymentRequiresAction,
+    RefundPayment,
     VoidPayment,
 )
 from tests.conftest import Start
@@ -54,7 +78,7 @@ def catalogue() -> Service:
         lines = tuple(_line(item) for item in question.items)
         return Prices(lines=lines, total=_eur(sum(line.gross.amount for line in lines)))
 
-    for command in (ReserveStock, ReleaseStock, CommitStock):
+    for command in (ReserveStock, ReleaseStock, CommitStock, Restock):
         shop.does(command)(_ignore)
     return shop
 
@@ -62,8 +86,13 @@ def catalogue() -> Service:
 def gateway() -> Service:
     """Takes commands and does nothing: the tests say what became of them."""
     cashier = Service("payments")
-    for command in (AuthorisePayment, CapturePayment, VoidPayment):
+    for command in (AuthorisePayment, CapturePayment, VoidPayment, RefundPayment):
         cashier.does(command)(_ignore)
+
+    @cashier.answers(GetPaymentAction)
+    async def get_payment_action(question: GetPaymentAction) -> PaymentAction | Refusal:
+        return PaymentAction(client_secret=f"secret of {question.order_id}", next_action={"type": "redirect"})
+
     return cashier
 
 
@@ -237,3 +266,99 @@ async def test_an_address_stays_as_it_was_given(bench: Harness) -> None:
 async def test_many_orders_at_once_have_numbers_of_their_own(bench: Harness) -> None:
     orders = await asyncio.gather(*(placed(bench) for _ in range(20)))
     assert len({order.number for order in orders}) == 20
+
+
+# --- what people do with it -------------------------------------------------------------------------------------------
+
+
+async def confirmed(bench: Harness) -> Order:
+    order = await placed(bench)
+    await bench.publish(StockReserved(order_id=order.id))
+    await bench.publish(PaymentAuthorised(order_id=order.id, amount=order.total))
+    await bench.publish(PaymentCaptured(order_id=order.id, amount=order.total))
+    return await has_status(bench, order, "confirmed")
+
+
+async def test_a_customer_is_told_what_the_bank_wants(bench: Harness) -> None:
+    order = await placed(bench)
+    await bench.publish(StockReserved(order_id=order.id))
+    await bench.publish(PaymentRequiresAction(order_id=order.id))
+    await has_status(bench, order, "awaiting-customer")
+    found = await bench.ask(GetOrder(id=order.id), ALICE)
+    assert isinstance(found, Order)
+    assert found.payment == Payment(
+        status="requires-action", client_secret=f"secret of {order.id}", next_action={"type": "redirect"}
+    )
+
+
+async def test_an_order_whose_time_has_run_out_is_rejected(bench: Harness) -> None:
+    order = await placed(bench)
+    await bench.publish(StockReserved(order_id=order.id))
+    await has_status(bench, order, "reserved")
+    await bench.write(text("UPDATE orders SET due_at = now() WHERE id = :id").bindparams(id=order.id))
+    found = await has_status(bench, order, "rejected")
+    assert (found.reason, found.payment.status) == ("payment-timeout", "unknown")
+    await bench.heard(OrderRejected, order.id)
+
+
+async def test_an_order_is_cancelled_by_who_may_see_it_and_only_once(bench: Harness) -> None:
+    order = await confirmed(bench)
+    assert await slug(bench, CancelOrder(id=order.id), BOB) == "no-such-order"
+    assert await slug(bench, CancelOrder(id=order.id)) == "unauthenticated"
+    cancelled = await bench.ask(CancelOrder(id=order.id), ALICE)
+    assert isinstance(cancelled, Order)
+    assert (cancelled.status, cancelled.history[-1].status) == ("cancelled", "cancelled")
+    assert await slug(bench, CancelOrder(id=order.id), STAFF) == "not-cancellable"
+    await bench.heard(OrderCancelled, order.id)
+
+
+async def test_a_guest_cancels_with_the_token(bench: Harness) -> None:
+    order = await placed(bench, SPADE.model_copy(update={"email": "guest@example.org"}), NOBODY)
+    assert await slug(bench, CancelOrder(id=order.id, order_token="wrong")) == "no-such-order"
+    cancelled = await bench.ask(CancelOrder(id=order.id, order_token=order.order_token))
+    assert isinstance(cancelled, Order)
+    assert cancelled.status == "cancelled"
+
+
+async def test_an_order_ships_in_parcels_and_arrives(bench: Harness) -> None:
+    order = await placed(bench)
+    one = ShipOrder(id=order.id, lines=(Item(sku="spade", quantity=1),), carrier="DHL", tracking="1")
+    assert await slug(bench, one, STAFF) == "not-confirmed"
+    order = await confirmed(bench)
+    first = await bench.ask(one.model_copy(update={"id": order.id}), STAFF)
+    rest = await bench.ask(ShipOrder(id=order.id, carrier="DHL", tracking="2"), STAFF)
+    assert isinstance(first, Shipment)
+    assert isinstance(rest, Shipment)
+    assert [line.quantity for line in (*first.lines, *rest.lines)] == [1, 1]
+    assert await slug(bench, ShipOrder(id=order.id, carrier="DHL", tracking="3"), STAFF) == "not-shippable"
+    assert await slug(bench, CancelOrder(id=order.id), STAFF) == "not-cancellable"
+    shipped = await bench.ask(DeliverOrder(id=order.id, shipment=first.id), STAFF)
+    delivered = await bench.ask(DeliverOrder(id=order.id), STAFF)
+    assert isinstance(shipped, Order)
+    assert isinstance(delivered, Order)
+    assert (shipped.status, delivered.status) == ("shipped", "delivered")
+    assert all(shipment.delivered_at for shipment in delivered.shipments)
+    assert await slug(bench, DeliverOrder(id=order.id), STAFF) == "not-deliverable"
+
+
+async def test_money_goes_back_when_the_gateway_says_so(bench: Harness) -> None:
+    order = await confirmed(bench)
+    asked = RefundOrder(id=order.id, lines=(Item(sku="spade", quantity=1),), restock=True)
+    refund = await bench.ask(asked, STAFF)
+    assert isinstance(refund, Refund)
+    assert (refund.amount, refund.status) == (_eur(1190), "pending")
+    told = PaymentRefunded(order_id=order.id, refund_id=refund.id, amount=refund.amount, refunded=refund.amount)
+    await bench.publish(told)
+    await bench.heard(OrderRefunded, order.id)
+    found = await has_status(bench, order, "confirmed")
+    assert (found.payment.status, found.refunds[0].status) == ("partially-refunded", "refunded")
+
+
+async def test_a_refund_that_can_not_be_is_refused(bench: Harness) -> None:
+    order = await placed(bench)
+    assert await slug(bench, RefundOrder(id=order.id, restock=False), STAFF) == "refund-too-high"
+    order = await confirmed(bench)
+    assert await slug(bench, RefundOrder(id=order.id, amount=_eur(2381), restock=False), STAFF) == "refund-too-high"
+    dollars = Money(amount=1, currency="USD")
+    assert await slug(bench, RefundOrder(id=order.id, amount=dollars, restock=False), STAFF) == "wrong-currency"
+    assert await slug(bench, RefundOrder(id=new_id(), restock=False), STAFF) == "no-such-order"

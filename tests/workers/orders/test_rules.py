@@ -1,5 +1,7 @@
 """The saga as a pure function."""
 
+from collections import Counter
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -8,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contracts.base import Money, Said
-from contracts.catalog import CommitStock, ReleaseStock, ReserveStock, StockRefused, StockReserved
-from contracts.orders import OrderConfirmed, OrderRejected
+from contracts.catalog import CommitStock, ReleaseStock, ReservationExpired, ReserveStock, StockRefused, StockReserved
+from contracts.orders import OrderAwaitsCustomer, OrderCancelled, OrderConfirmed, OrderRejected, Shipment
 from contracts.payments import (
     AuthorisePayment,
     CaptureFailed,
@@ -17,9 +19,14 @@ from contracts.payments import (
     PaymentAuthorised,
     PaymentCaptured,
     PaymentDeclined,
+    PaymentRefunded,
+    PaymentRequiresAction,
+    PaymentVoided,
     VoidPayment,
 )
-from workers.orders.rules import Bought, Saga, begin, decide
+from infra.launcher.state import REPOSITORY
+from workers.orders.rules import Bought, Cancelled, Input, ParcelLeft, Patience, Saga, TimedOut, begin, decide
+from workers.orders.table import page
 
 ID = UUID(int=7)
 TOTAL = Money(amount=1999, currency="EUR")
@@ -31,10 +38,15 @@ AUTHORISED = PaymentAuthorised(order_id=ID, amount=TOTAL)
 DECLINED = PaymentDeclined(order_id=ID, code="card_declined")
 CAPTURED = PaymentCaptured(order_id=ID, amount=TOTAL)
 CAPTURE_FAILED = CaptureFailed(order_id=ID, code="expired")
-ALL: list[Said] = [RESERVED, REFUSED, AUTHORISED, DECLINED, CAPTURED, CAPTURE_FAILED]
+ASKED = PaymentRequiresAction(order_id=ID)
+PAID = (RESERVED, AUTHORISED, CAPTURED)
+LEFT = ParcelLeft(
+    Shipment(id=ID, lines=PLACED.items, carrier="DHL", tracking="1", shipped_at=datetime(2026, 1, 1, tzinfo=UTC))
+)
+ALL: list[Input] = [RESERVED, REFUSED, ASKED, AUTHORISED, DECLINED, CAPTURED, CAPTURE_FAILED, TimedOut()]
 
 
-def play(*messages: Said) -> tuple[Saga, list[type[Said]]]:
+def play(*messages: Input) -> tuple[Saga, list[type[Said]]]:
     saga, said = PLACED, [type(begin(PLACED))]
     for message in messages:
         saga, more = decide(saga, message)
@@ -68,17 +80,70 @@ def test_an_order_that_fails_is_rejected_and_undone(messages: Any, reason: str, 
     assert OrderRejected in said
 
 
-@given(st.lists(st.sampled_from(ALL), max_size=12))
-def test_whatever_comes_in_whatever_order_there_is_one_result_at_most(messages: list[Said]) -> None:
+def test_a_customer_who_answers_the_bank_goes_on() -> None:
+    saga, said = play(RESERVED, ASKED, AUTHORISED, CAPTURED)
+    assert (saga.status, saga.payment) == ("confirmed", "captured")
+    assert OrderAwaitsCustomer in said
+
+
+@pytest.mark.parametrize("before", [(RESERVED,), (RESERVED, ASKED), (RESERVED, AUTHORISED)])
+@pytest.mark.parametrize("end", [TimedOut(), ReservationExpired(order_id=ID)])
+def test_an_order_that_waited_too_long_is_rejected_and_its_payment_is_unknown(before: Any, end: Input) -> None:
+    saga, said = play(*before, end)
+    assert (saga.status, saga.reason, saga.payment) == ("rejected", "payment-timeout", "unknown")
+    assert {OrderRejected, VoidPayment, ReleaseStock} <= set(said)
+
+
+@pytest.mark.parametrize("before", [(), (RESERVED,), (RESERVED, ASKED), (RESERVED, AUTHORISED), PAID])
+def test_an_order_can_be_cancelled_until_it_ships_and_all_is_undone(before: Any) -> None:
+    saga, said = play(*before, Cancelled())
+    assert saga.status == "cancelled"
+    assert {OrderCancelled, ReleaseStock} <= set(said)
+    assert (VoidPayment in said) == bool(before)
+
+
+@pytest.mark.parametrize("before", [(REFUSED,), (*PAID, LEFT), (Cancelled(),)])
+def test_what_is_over_or_on_its_way_can_not_be_cancelled(before: Any) -> None:
+    saga, _ = play(*before)
+    assert decide(saga, Cancelled()) == (saga, ())
+
+
+@pytest.mark.parametrize("turns_up", [ASKED, AUTHORISED, CAPTURED])
+def test_money_that_turns_up_for_an_order_that_is_over_is_sent_back(turns_up: Said) -> None:
+    saga, _ = play(RESERVED, Cancelled())
+    assert decide(saga, turns_up) == (saga, (VoidPayment(order_id=ID),))
+
+
+def test_an_order_that_is_over_says_where_its_money_went() -> None:
+    assert play(RESERVED, Cancelled(), PaymentVoided(order_id=ID))[0].payment == "voided"
+    assert play(*PAID, Cancelled(), PaymentRefunded(order_id=ID, amount=TOTAL, refunded=TOTAL))[0].payment == "refunded"
+
+
+def test_patience_is_longer_with_a_customer_than_with_a_gateway_and_ends_with_the_wait() -> None:
+    patience = Patience()
+    waits = [patience.within(status) for status in ("reserved", "awaiting-customer")]
+    assert None not in waits
+    assert sorted(waits, key=str) == waits
+    assert [patience.within(status) for status in ("placed", "confirmed", "rejected")] == [None] * 3
+
+
+@given(st.lists(st.sampled_from(ALL), max_size=14))
+def test_whatever_comes_in_whatever_order_there_is_one_result_at_most(messages: list[Input]) -> None:
     saga, said = play(*messages)
     results = [kind for kind in said if kind in (OrderConfirmed, OrderRejected)]
     assert len(results) == (saga.status in ("confirmed", "rejected"))
-    assert len(said) == len(set(said)), "nothing is said twice"
+    assert all(count == 1 for kind, count in Counter(said).items() if kind is not VoidPayment), "nothing is said twice"
     assert not {CommitStock, ReleaseStock} <= set(said), "stock is either sold or given back"
 
 
 @given(st.lists(st.sampled_from(ALL), max_size=12))
-def test_an_order_that_ended_stays_as_it_is(messages: list[Said]) -> None:
-    for ended in (play(RESERVED, AUTHORISED, CAPTURED)[0], play(REFUSED)[0]):
+def test_an_order_that_ended_stays_as_it_is(messages: list[Input]) -> None:
+    for ended in (play(*PAID)[0], play(REFUSED)[0]):
         for message in messages:
-            assert decide(ended, message) == (ended, ())
+            after, said = decide(ended, message)
+            assert after == ended
+            assert set(map(type, said)) <= {VoidPayment}
+
+
+def test_the_page_about_orders_says_what_the_rules_do() -> None:
+    assert (REPOSITORY / "docs" / "orders.md").read_text() == page(), "run ./justw documents"
