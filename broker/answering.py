@@ -88,14 +88,17 @@ class Answering:
             refusal = await self._go_first(answerer.first, asked, given)
             if refusal is not None:
                 return refusal
+        reply = await self._looked(answerer, asked, given)
+        if answerer.then is not None and not isinstance(reply, Refusal):
+            reply = await self._go_then(answerer.then, asked, {**given, answerer.then.gives: reply})
+        return _dump(answerer, reply)
+
+    async def _looked(self, answerer: Answerer, asked: Operation[Any], given: dict[Any, Any]) -> Any:
         if Transaction not in answerer.wants.values() or self._database is None:
-            return _dump(answerer, await answerer.handler(asked, **pick(answerer.wants, given)))
-
-        async def look(transaction: Transaction) -> bytes | Refusal:
-            wanted = pick(answerer.wants, {**given, Transaction: transaction})
-            return _dump(answerer, await answerer.handler(asked, **wanted))
-
-        return await self._database.read(look)
+            return await answerer.handler(asked, **pick(answerer.wants, given))
+        return await self._database.read(
+            lambda tx: answerer.handler(asked, **pick(answerer.wants, {**given, Transaction: tx}))
+        )
 
     async def _write(
         self, database: Database, answerer: Answerer, asked: Operation[Any], request: Request
@@ -111,8 +114,11 @@ class Answering:
         result = await database.transact(Origin(request.request_id, None, request.traceparent), effect)
         if answerer.then is None or isinstance(result, Refusal):
             return result
-        given |= {Database: database, answerer.then.gives: answerer.reply.validate_json(result)}
-        return _dump(answerer, await answerer.then.handler(asked, **pick(answerer.then.wants, given)))
+        given[answerer.then.gives] = answerer.reply.validate_json(result)
+        return _dump(answerer, await self._go_then(answerer.then, asked, given))
+
+    async def _go_then(self, then: Stage, asked: Operation[Any], given: dict[Any, Any]) -> Any:
+        return await then.handler(asked, **pick(then.wants, {**given, Database: self._database}))
 
     @staticmethod
     async def _given_before(database: Database, identity: answers.Identity | None) -> bytes | Refusal | None:

@@ -2,7 +2,7 @@
 
 Promise: nothing else in the code spells the name of an exchange or a queue; every queue names its type; declaring
 twice is harmless. Exchanges that services write to are topic exchanges (RabbitMQ's topic permissions know no other
-type), except `replies`; the default exchange is never published to.
+type), except `replies`; `front-door` is the edge's alone; the default exchange is never published to.
 """
 
 from collections.abc import Iterable
@@ -14,6 +14,7 @@ from pamqp.commands import Exchange, Queue
 from contracts.presence import Manifest
 
 REQUESTS = "requests"
+FRONT_DOOR = "front-door"
 REPLIES = "replies"
 COMMANDS = "commands"
 EVENTS = "events"
@@ -93,6 +94,19 @@ def exchanges() -> list[Frame]:
     declared += _queue(EVENT_HISTORY, "stream", EVENTS, ["#"], {"x-max-length-bytes": 2_000_000_000})
     declared += _queue(MANIFESTS, "stream", PRESENCE, ["presence.accepted.#"], {"x-max-length-bytes": 64_000_000})
     return declared
+
+
+def declared_to_ask(exchange: str) -> list[Frame]:
+    """What declares the exchange that requests are published to, and all that services share."""
+    fallback: dict[str, Any] = {"alternate-exchange": REQUESTS}
+    front_door = Exchange.Declare(exchange=FRONT_DOOR, exchange_type="direct", durable=True, arguments=fallback)
+    return [*exchanges(), front_door] if exchange == FRONT_DOOR else exchanges()
+
+
+def through_front_door(service: str, topics: Iterable[str]) -> list[Frame]:
+    """What leads from the front door to a service's request queue."""
+    queue = requests_queue(service)
+    return [Queue.Bind(queue=queue, exchange=FRONT_DOOR, routing_key=topic) for topic in topics]
 
 
 def requests(service: str, topics: Iterable[str]) -> list[Frame]:

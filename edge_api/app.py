@@ -1,9 +1,11 @@
 """The wiring of the edge."""
 
+from broker.front_door import FrontDoor
 from broker.lane import Requester
 from broker.lane.carriers import Carrier
 from broker.lane.wire.link import WireLink
 from broker.registry import Registry
+from broker.topology import FRONT_DOOR
 from broker.watcher import Watcher
 from edge_api.authentication import Authenticator
 from edge_api.door import Door
@@ -19,9 +21,10 @@ def edge(settings: Settings) -> Door:
     """The edge on a real broker. It connects when its lifespan starts, and serves even while the broker is away."""
     link, carrier = WireLink(settings.amqp_url, name="edge presence"), Carrier(settings.amqp_url, name="edge")
     owner = link.login.partition("@")[0]
-    requester = carrier.requester(owner=owner)
+    requester = carrier.requester(owner=owner, exchange=FRONT_DOOR)
     registry = Registry(trusted_logins=settings.trusted_logins | {link.login})
     watcher = Watcher(registry, link, publisher=carrier.publisher, owner=owner)
+    front_door = FrontDoor(registry, link)
     routes = Routes(registry, is_reserved=lambda path: template_of(path) is not None)
     keys = KeyRing(over_the_lane(routes, requester, login=settings.keys_login))
     checks: Checks = {
@@ -29,7 +32,9 @@ def edge(settings: Settings) -> Door:
         "presence": watcher.known.is_set,
         "keys": lambda: keys_target(routes, login=settings.keys_login) is not None,
     }
-    lifespan = lifespan_of((carrier.publishing, link), watcher.watch_forever, keys.refresh_forever)
+    lifespan = lifespan_of(
+        (carrier.publishing, link), watcher.watch_forever, front_door.keep_bound_forever, keys.refresh_forever
+    )
     return assemble(routes, requester, keys, checks, lifespan)
 
 

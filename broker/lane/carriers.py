@@ -20,6 +20,7 @@ from broker.lane.wire.responder import WireResponder
 from broker.liveness import Liveness
 from broker.publisher import Publisher
 from broker.reconnecting import Reconnecting
+from broker.topology import REQUESTS
 
 VARIABLE = "HEDGEROW_LANE"
 
@@ -51,9 +52,9 @@ class Carrier:
         self.consuming = self._parts.link(amqp_url, name=f"{name} requests")
         self.publisher = self._parts.publisher(self.publishing)
 
-    def requester(self, *, owner: str) -> Requester:
-        """Who asks; `owner` names its reply queues."""
-        return Repeating(self._parts.requester(self.publishing, owner=owner), self.publishing)
+    def requester(self, *, owner: str, exchange: str = REQUESTS) -> Requester:
+        """Who asks, through `exchange`; `owner` names its reply queues."""
+        return Repeating(self._parts.requester(self.publishing, owner=owner, exchange=exchange), self.publishing)
 
     def responder(self, service: str, topics: Iterable[str], answering: Answering, liveness: Liveness) -> Responder:
         """Who answers."""

@@ -19,6 +19,11 @@ _RIGHTS = {
     "write": r"^(?!amq\.default$).*$",
     "read": rf"^({{service}}|{{service}}\..*|{_EXCHANGES}|{_READABLE})$",
 }
+# The edge alone binds its own exchange: a direct one knows no rights by routing key.
+_EDGE_RIGHTS = {
+    right: names if right == "write" else names.replace("requests|", "requests|front-door|", 1)
+    for right, names in _RIGHTS.items()
+}
 # What a login may publish (write) and bind to (read) by routing key: it answers, does, says and is present under its
 # own name only. Edges alone say which manifests they accepted and what they refused.
 _TOPIC_RIGHTS = {
@@ -74,8 +79,9 @@ def provision_login(state: State, servers: Servers, service: str) -> str:
     password = state.secret(f"rabbitmq.{login}")
     with Management(servers.rabbitmq_management) as management:
         management.make_login(login, password)
+        rights = _EDGE_RIGHTS if service == "edge" else _RIGHTS
         management.permit(
-            login, vhost, **{right: names.replace("{service}", service) for right, names in _RIGHTS.items()}
+            login, vhost, **{right: names.replace("{service}", service) for right, names in rights.items()}
         )
         for exchange, (write, read) in (_EDGE_TOPIC_RIGHTS if service == "edge" else _TOPIC_RIGHTS).items():
             write, read = (keys.replace("{service}", re.escape(service)) for keys in (write, read))

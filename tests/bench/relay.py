@@ -14,9 +14,10 @@ from urllib.parse import urlsplit, urlunsplit
 import asyncpg
 
 from tests.bench.ground import Ground, ground, one_shot
-from tests.bench.lane import CARRIERS, OURS
 from tests.bench.rounds import Figures, Plan, Table, alternate, verdict
 
+OURS = "Hedgerow"
+CARRIERS = {OURS: "wire", "Hedgerow, HEDGEROW_LANE=aio-pika": "aio-pika"}
 COMMAND = (sys.executable, "-m", "tests.bench.sides.relay")
 
 

@@ -5,7 +5,9 @@ import asyncpg
 import pytest
 from aiormq.exceptions import ChannelAccessRefused, ProbableAuthenticationError
 
-from infra.launcher.provision import Credentials, Servers, provision_platform, provision_service
+from broker import topology
+from broker.connection import declare
+from infra.launcher.provision import Credentials, Servers, provision_login, provision_platform, provision_service
 from infra.launcher.state import State
 from tests.support.servers import RealServers
 
@@ -93,6 +95,17 @@ async def test_a_service_cannot_read_another_s_queue(place: Servers, orders: Cre
         queue = await (await connection.channel()).get_queue("users.requests", ensure=False)
         with pytest.raises(ChannelAccessRefused):
             await queue.get(fail=False)
+
+
+async def test_only_an_edge_opens_the_front_door(state: State, place: Servers, orders: Credentials) -> None:
+    async with await aio_pika.connect(provision_login(state, place, "edge")) as connection:
+        channel = await connection.channel()
+        await declare(channel, topology.declared_to_ask(topology.FRONT_DOOR))
+    async with await aio_pika.connect(orders.amqp_url) as connection:
+        channel = await connection.channel()
+        await declare(channel, topology.requests("orders", ()))
+        with pytest.raises(ChannelAccessRefused):
+            await declare(channel, topology.through_front_door("orders", ("users.log-in.v1",)))
 
 
 async def test_a_service_works_in_its_own_schema_and_sees_no_other(

@@ -76,15 +76,14 @@ async def release(db: asyncpg.Connection, order_id: UUID) -> None:
     release is remembered, and the reservation that comes later finds it."""
     if await db.fetchval(_REMEMBER_RELEASE, order_id):
         return
-    row = await db.fetchrow(_LOCK_RESERVATION, order_id)
-    if row["state"] in ("reserved", "committed"):
-        await _take(
-            db,
-            row["items"],
-            promised=-1 if row["state"] == "reserved" else 0,
-            bought=0 if row["state"] == "reserved" else 1,
-        )
-        await db.execute(_CHANGE, order_id, "released", json.dumps(row["items"]))
+    ((state, items),) = await db.fetch(_LOCK_RESERVATION, order_id)
+    if state == "reserved":
+        await _take(db, items, promised=-1, bought=0)
+    elif state == "committed":
+        await _take(db, items, promised=0, bought=1)
+    else:
+        return
+    await db.execute(_CHANGE, order_id, "released", json.dumps(items))
 
 
 async def commit(db: asyncpg.Connection, order_id: UUID) -> None:

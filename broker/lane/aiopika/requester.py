@@ -27,11 +27,12 @@ from broker.telemetry import LANE_DROPPED
 
 
 class AioPikaRequester:
-    """Asks over one link; `owner` names its reply queues."""
+    """Asks over one link, through `exchange`; `owner` names its reply queues."""
 
-    def __init__(self, link: Link, *, owner: str) -> None:
+    def __init__(self, link: Link, *, owner: str, exchange: str = topology.REQUESTS) -> None:
         self._link = link
         self._owner = owner
+        self._asked_through = exchange
         self._waiting: dict[str, asyncio.Future[Answer]] = {}
         self._exchange: AbstractExchange | None = None
         self._reply_to = ""
@@ -80,13 +81,13 @@ class AioPikaRequester:
     async def _set_up(self, connection: AbstractConnection) -> None:
         # Confirmed, because aiormq knows what was returned only on channels that confirm.
         channel = await self._link.channel(connection)
-        await declare(channel, topology.exchanges())
+        await declare(channel, topology.declared_to_ask(self._asked_through))
         name = topology.reply_queue(self._owner, new_token())
         await declare(channel, topology.replies(name))
         queue = await channel.get_queue(name, ensure=False)
         await queue.consume(self._answered, no_ack=True)
         self._reply_to = f"{queue.name}|{topology.REPLIES}"
-        self._exchange = await channel.get_exchange(topology.REQUESTS, ensure=False)
+        self._exchange = await channel.get_exchange(self._asked_through, ensure=False)
 
     async def _answered(self, message: AbstractIncomingMessage) -> None:
         answer = self._waiting.get(message.correlation_id or "")

@@ -36,10 +36,11 @@ _TOKEN = 33
 
 
 class WireRequester:
-    """Asks over one link; `owner` names its reply queues."""
+    """Asks over one link, through `exchange`; `owner` names its reply queues."""
 
-    def __init__(self, link: WireLink, *, owner: str) -> None:
+    def __init__(self, link: WireLink, *, owner: str, exchange: str = topology.REQUESTS) -> None:
         self._owner = owner
+        self._exchange = exchange
         self._waiting: dict[str, asyncio.Future[Answer]] = {}
         self._deadlines = Deadlines(lambda: DeadlinePassedError("no answer came in time"))
         self._channel: Channel | None = None
@@ -81,13 +82,13 @@ class WireRequester:
             reply_to=self._reply_to,
             expiration=str(int(min(left, LONGEST_EXPIRATION) * 1000)),
         )
-        publish = publish_frame(channel.number, topology.REQUESTS, request.topic, mandatory=True)
+        publish = publish_frame(channel.number, self._exchange, request.topic, mandatory=True)
         channel.publish(publish, raw, request.body)
 
     async def _set_up(self, wire: Wire) -> None:
         channel = await wire.channel()
         channel.on_content = self._arrived
-        await channel.call(*topology.exchanges())
+        await channel.call(*topology.declared_to_ask(self._exchange))
         queue = topology.reply_queue(self._owner, new_token())
         await channel.call(*topology.replies(queue))
         await channel.call(commands.Basic.Consume(queue=queue, no_ack=True))

@@ -1,18 +1,24 @@
-"""Our request lane, without a service around it: `worker` or `client`. HEDGEROW_LANE says what carries it."""
+"""Our request lane, without a service around it: `worker` or `client`. HEDGEROW_LANE says what carries it,
+BENCH_EXCHANGE through which exchange it asks."""
 
 import asyncio
+import os
 import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
+from typing import Any
 
+import aio_pika
 import uvloop
 
+from broker import topology
+from broker.connection import declare
 from broker.lane import Answer, Answering, NobodyThereError, Request, Requester
 from broker.lane.carriers import Carrier
 from broker.liveness import Liveness
-from broker.reconnecting import BrokerAwayError
+from broker.reconnecting import BrokerAwayError, Reconnecting
 from tests.bench.sides.closed_loop import amqp, closed_loop, seconds
 from tests.bench.sides.words import Say, Word
 from tests.support.eventually import eventually
@@ -22,7 +28,8 @@ from tests.support.eventually import eventually
 async def carried(answering: Answering | None = None) -> AsyncIterator[Requester]:
     """Who asks, connected; with `answering` also who answers."""
     carrier = Carrier(amqp(), name="bench")
-    requester, links = carrier.requester(owner="bench"), [carrier.publishing]
+    requester = carrier.requester(owner="bench", exchange=os.environ["BENCH_EXCHANGE"])
+    links: list[Reconnecting[Any]] = [carrier.publishing]
     if answering is not None:
         carrier.responder("bench", (Say.topic,), answering, Liveness(carrier.publisher))
         links.append(carrier.consuming)
@@ -54,6 +61,9 @@ async def measure() -> None:
             return (await requester.request(Request(Say.topic, body, time.time() + 5))).body
 
         await eventually(partial(_is_there, requester), within=20)
+        async with await aio_pika.connect(amqp()) as connection:
+            await declare(await connection.channel(), topology.declared_to_ask(topology.FRONT_DOOR))
+            await declare(await connection.channel(), topology.through_front_door("bench", (Say.topic,)))
         await closed_loop(ask, seconds=seconds())
 
 
