@@ -42,7 +42,7 @@ class FrontDoor:
 
     async def _bind(self, wire: Wire, service: str, topics: tuple[str, ...]) -> None:
         now = asyncio.get_running_loop().time()
-        if self._bound.get(service) == topics or now < self._not_before.get(service, -math.inf):
+        if self._bound.get(service, ()) == topics or now < self._not_before.get(service, -math.inf):
             return
         try:
             if self._channel is None or self._channel.error is not None:

@@ -97,7 +97,7 @@ async def test_an_accepted_operation_is_bound_and_bound_again_after_a_loss(
     broker = Broker(servers, amqp)
     stack.callback(broker.close)
     await answering(stack, amqp)
-    door = await opened(stack, amqp, PARROT)
+    door = await opened(stack, amqp, Manifest(service="listener", version="1"), PARROT)
     await is_bound(broker, to=True)
     carrier = await asking(stack, amqp, "wire")
     requester = carrier.requester(owner="edge", exchange=topology.FRONT_DOOR)
