@@ -5,6 +5,8 @@ milliseconds, so no more than `at_once` are worked on; the others wait their tur
 """
 
 import asyncio
+import contextlib
+import ctypes
 import unicodedata
 from concurrent.futures import ThreadPoolExecutor
 from typing import NewType
@@ -15,6 +17,7 @@ from argon2.exceptions import VerifyMismatchError
 PasswordHash = NewType("PasswordHash", str)
 """An argon2id hash in PHC form: it names its own parameters and salt."""
 
+_M_MMAP_THRESHOLD = -3
 OWASP = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
 
 
@@ -22,6 +25,7 @@ class Passwords:
     """Hashes and verifies. An account that isn't there takes as long to verify as one that is."""
 
     def __init__(self, *, at_once: int = 2, hasher: PasswordHasher = OWASP) -> None:
+        _give_memory_back()
         self._hasher = hasher
         self._threads = ThreadPoolExecutor(at_once, thread_name_prefix="argon2")
         self._nobodys = hasher.hash("the password of nobody")
@@ -51,6 +55,13 @@ class Passwords:
             return self._hasher.verify(kept, password)
         except VerifyMismatchError:
             return False
+
+
+def _give_memory_back() -> None:
+    """Have the memory of each hash returned when it is done: glibc would keep what was freed once for the next time, in
+    every thread (mallopt(3), M_MMAP_THRESHOLD)."""
+    with contextlib.suppress(AttributeError, OSError):
+        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, 1 << 20)
 
 
 def _prepared(password: str) -> str:

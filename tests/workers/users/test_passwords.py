@@ -4,6 +4,7 @@ import time
 from collections.abc import AsyncIterator
 from typing import Literal
 
+import psutil
 import pytest
 from argon2 import PasswordHasher, extract_parameters
 from argon2.exceptions import InvalidHashError
@@ -111,3 +112,12 @@ class Watched(PasswordHasher):
         self.threads.add(threading.get_ident())
         self.verified.append(str(hash))
         return super().verify(hash, password)
+
+
+async def test_the_memory_of_a_hash_is_given_back() -> None:
+    passwords, process = Passwords(at_once=2), psutil.Process()
+    before = process.memory_info().rss
+    for _ in range(2):
+        await asyncio.gather(*(passwords.hash("correct horse") for _ in range(2)))
+    await passwords.aclose()
+    assert process.memory_info().rss - before < OWASP.memory_cost * 1024 / 2
