@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from broker.lane.wire.address import Address
+
 
 class BadSettingError(Exception):
     """A setting is missing or makes no sense; the message is for the operator."""
@@ -39,9 +41,14 @@ def _amqp_url(value: str) -> str:
         raise BadSettingError(
             "HEDGEROW_AMQP_URL is not set: it says where RabbitMQ is (amqp://login:password@host:port/)."
         )
-    parts = urlsplit(value)
-    if parts.scheme not in {"amqp", "amqps"} or not parts.hostname:
-        raise BadSettingError("HEDGEROW_AMQP_URL is not an AMQP URL (amqp://login:password@host:port/).")
+    try:
+        if not urlsplit(value).hostname:
+            raise ValueError("it names no host")
+        Address.of(value)
+    except ValueError as error:
+        raise BadSettingError(
+            f"HEDGEROW_AMQP_URL is not an AMQP URL (amqp://login:password@host:port/): {error}."
+        ) from error
     return value
 
 

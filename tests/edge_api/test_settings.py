@@ -27,6 +27,7 @@ def test_logins_are_listed_with_commas() -> None:
         ({"HEDGEROW_AMQP_URL": ""}, "HEDGEROW_AMQP_URL"),
         ({"HEDGEROW_AMQP_URL": "http://localhost"}, "HEDGEROW_AMQP_URL"),
         ({"HEDGEROW_AMQP_URL": "amqp://"}, "HEDGEROW_AMQP_URL"),
+        ({"HEDGEROW_AMQP_URL": "amqp://localhost?heartbeat=abc"}, "HEDGEROW_AMQP_URL"),
         ({"HEDGEROW_PORT": "0"}, "HEDGEROW_PORT"),
         ({"HEDGEROW_PORT": "70000"}, "HEDGEROW_PORT"),
         ({"HEDGEROW_PORT": "http"}, "HEDGEROW_PORT"),

@@ -30,6 +30,9 @@ class Address:
     def of(cls, amqp_url: str) -> "Address":
         """Raises ValueError for what is no AMQP URL."""
         url = urlsplit(amqp_url)
+        options = dict(parse_qsl(url.query))
+        if not options.get("heartbeat", "0").isdecimal():
+            raise ValueError(f"heartbeat={options['heartbeat']} is no number of seconds")
         if url.scheme not in _PORTS:
             raise ValueError(f"{url.scheme}:// is not the address of a broker (amqp:// or amqps://)")
         return cls(
@@ -39,7 +42,7 @@ class Address:
             password=unquote(url.password or "guest"),
             vhost=unquote(url.path[1:]) or "/",
             secure=url.scheme == "amqps",
-            options=dict(parse_qsl(url.query)),
+            options=options,
         )
 
     @property
