@@ -318,16 +318,15 @@ def _shipped(saga: Saga, parcel: ParcelLeft) -> Decision:
     left, leaving = left_to_ship(saga), counted(parcel.shipment.lines)
     if not leaving or any(quantity > left.get(sku, 0) for sku, quantity in leaving.items()):
         return saga, ()
-    after = replace(saga, shipments=(*saga.shipments, parcel.shipment))
-    complete = not left_to_ship(after)
+    after = _shipped_if_all_is_gone(replace(saga, shipments=(*saga.shipments, parcel.shipment)))
     said = OrderShipped(
         order_id=saga.order_id,
         customer_id=saga.customer_id,
         shipment_id=parcel.shipment.id,
         items=parcel.shipment.lines,
-        complete=complete,
+        complete=after.status == "shipped",
     )
-    return (replace(after, status="shipped") if complete else after), (said,)
+    return after, (said,)
 
 
 @_on(ParcelsArrived, "confirmed", "shipped")
@@ -364,10 +363,8 @@ def _refunded(saga: Saga, told: PaymentRefunded) -> Decision:
     if refund.status == "refunded":
         return saga, ()
     after = _with(after, refund.model_copy(update={"status": "refunded"}))
-    if saga.status in _PAID and in_full:
-        after = replace(after, status="refunded")
-    elif saga.status == "confirmed" and saga.shipments and not left_to_ship(after):
-        after = replace(after, status="shipped")
+    is_refunded = saga.status in _PAID and in_full
+    after = replace(after, status="refunded") if is_refunded else _shipped_if_all_is_gone(after)
     said: list[Said] = [
         OrderRefunded(
             order_id=saga.order_id,
@@ -385,7 +382,17 @@ def _refunded(saga: Saga, told: PaymentRefunded) -> Decision:
 @_on(RefundFailed, *_PAID)
 def _refund_failed(saga: Saga, told: RefundFailed) -> Decision:
     refund = next((one for one in saga.refunds if one.id == told.refund_id and one.status == "pending"), None)
-    return (saga, ()) if refund is None else (_with(saga, refund.model_copy(update={"status": "failed"})), ())
+    if refund is None:
+        return saga, ()
+    return _shipped_if_all_is_gone(_with(saga, refund.model_copy(update={"status": "failed"}))), ()
+
+
+def _shipped_if_all_is_gone(saga: Saga) -> Saga:
+    """Not while goods count as come back only because of a refund that may fail."""
+    awaited = any(refund.status == "pending" and refund.restock and refund.lines for refund in saga.refunds)
+    if saga.status != "confirmed" or not saga.shipments or awaited or left_to_ship(saga):
+        return saga
+    return replace(saga, status="shipped")
 
 
 def _undo(saga: Saga) -> tuple[Said, Said]:

@@ -140,6 +140,27 @@ def test_a_refund_that_failed_can_be_asked_for_again() -> None:
     assert (said, refundable(saga), saga.refunds[0].status) == ((), 3490, "failed")
 
 
+@pytest.mark.parametrize("goes_back", [True, False])
+def test_an_order_is_not_shipped_while_its_goods_may_stay_because_a_refund_fails(goes_back: bool) -> None:
+    refund = planned(CONFIRMED, restock=True, pot=1)
+    after, said = decide(refunding(CONFIRMED, refund), parcel(1, cup=3))
+    assert after.status == "confirmed"
+    assert [one.complete for one in said if isinstance(one, OrderShipped)] == [False]
+    if goes_back:
+        assert refunded(after, refund, 2000)[0].status == "shipped"
+    else:
+        after, _ = decide(after, RefundFailed(order_id=ID, refund_id=refund.id, code="no"))
+        assert decide(after, parcel(2, pot=1))[0].status == "shipped"
+
+
+def test_an_order_whose_goods_are_all_gone_is_shipped_when_the_refund_of_some_fails() -> None:
+    halves, _ = decide(CONFIRMED, parcel(1, cup=3))
+    refund = planned(halves, restock=True, cup=1)
+    after, _ = decide(refunding(halves, refund), parcel(2, pot=1))
+    assert after.status == "confirmed"
+    assert decide(after, RefundFailed(order_id=ID, refund_id=refund.id, code="no"))[0].status == "shipped"
+
+
 def test_a_refund_is_told_once() -> None:
     refund = planned(CONFIRMED, amount=100)
     saga, _ = refunded(refunding(CONFIRMED, refund), refund, 100)
