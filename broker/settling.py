@@ -18,6 +18,7 @@ from broker.injection import Attempt, pick
 from broker.lane import DEFAULT_SECONDS, Ask, Requester
 from broker.message import Incoming, MalformedMessageError, incoming
 from broker.outbox import Origin
+from broker.reader import Reader
 from broker.retries import Retries
 from broker.service import Listener, Service
 from broker.telemetry import DUPLICATES, HANDLED, PARKED, REDELIVERIES, log
@@ -125,7 +126,8 @@ class Settlement:
             said = listener.message.model_validate_json(message.body)
         except ValidationError as error:
             raise MalformedMessageError(str(error)) from error
-        given = {**self._service.provided, Attempt: Attempt(message.attempt)}
+        reader = None if self._database is None else self._database.reader
+        given = {**self._service.provided, Attempt: Attempt(message.attempt), Reader: reader}
         given[Ask] = Ask(self._requester, time.time() + DEFAULT_SECONDS, traceparent=message.origin.traceparent)
         if listener.first is not None:
             given[listener.first.gives] = await listener.first.handler(said, **pick(listener.first.wants, given))

@@ -263,6 +263,17 @@ def test_only_the_handler_of_a_query_can_have_a_reader(service: Service, place: 
         service.check()
 
 
+def test_what_goes_first_before_a_command_may_read_and_needs_a_database(service: Service) -> None:
+    async def look(command: Move, reader: Reader) -> Thing:
+        raise NotImplementedError
+
+    async def move(command: Move, thing: Thing) -> None: ...
+
+    service.does(Move, first=look)(move)
+    service.check()
+    assert service.needs_database
+
+
 async def _hear(event: Moved) -> None:
     """Nothing."""
 
