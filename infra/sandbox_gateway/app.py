@@ -15,7 +15,7 @@ from infra.sandbox_gateway import effects
 from infra.sandbox_gateway.idempotency import Keys, fingerprint_of
 from infra.sandbox_gateway.ledger import Ledger
 from infra.sandbox_gateway.methods import Method, method_named
-from infra.sandbox_gateway.payment import Answer, ErrorType, NewPayment, Payment, error
+from infra.sandbox_gateway.payment import Answer, ErrorType, NewPayment, NewRefund, Payment, error
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 _PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Sandbox bank</title>
@@ -44,6 +44,7 @@ def make_app(ledger: Ledger, secret_key: str) -> Starlette:
             Route("/v1/payments/{id}", private(gateway.get_payment), methods=["GET"]),
             Route("/v1/payments/{id}/capture", private(partial(gateway.change, effects.capture)), methods=["POST"]),
             Route("/v1/payments/{id}/void", private(partial(gateway.change, effects.void)), methods=["POST"]),
+            Route("/v1/payments/{id}/refund", private(gateway.refund), methods=["POST"]),
             Route("/v1/ledger", private(gateway.list_entries), methods=["GET"]),
             Route("/authentications/{id}", gateway.authenticate, methods=["GET", "POST"]),
             Route("/healthz", _healthz, methods=["GET"]),
@@ -63,12 +64,12 @@ class Gateway:
         try:
             new = NewPayment.model_validate_json(await request.body())
         except ValidationError as invalid:
-            return _refuse(400, "parameter_invalid", str(invalid.errors(include_url=False, include_input=False)))
+            return _malformed(invalid)
         hold = partial(effects.authorise, self._ledger, new, str(request.base_url))
         return await self._once(request, hold, method_named(new.payment_method))
 
     async def change(self, effect: Callable[[Ledger, Payment], Answer], request: Request) -> Response:
-        """Capture or void the payment that the path names."""
+        """Do this to the payment that the path names."""
 
         def change_it() -> Answer:
             payment = self._ledger.payment(request.path_params["id"])
@@ -77,6 +78,14 @@ class Gateway:
             return effect(self._ledger, payment)
 
         return await self._once(request, change_it, Method())
+
+    async def refund(self, request: Request) -> Response:
+        """Give money of the payment that the path names back."""
+        try:
+            new = NewRefund.model_validate_json(await request.body())
+        except ValidationError as invalid:
+            return _malformed(invalid)
+        return await self.change(partial(effects.refund, new), request)
 
     async def get_payment(self, request: Request) -> Response:
         """One payment as it stands."""
@@ -138,6 +147,10 @@ async def _healthz(request: Request) -> Response:
 def _respond(answer: Answer, *, replayed: bool = False) -> Response:
     headers = {"Idempotent-Replayed": "true"} if replayed else None
     return Response(answer.body, answer.status, headers, "application/json")
+
+
+def _malformed(invalid: ValidationError) -> Response:
+    return _refuse(400, "parameter_invalid", str(invalid.errors(include_url=False, include_input=False)))
 
 
 def _refuse(status: int, code: str, message: str, type_: ErrorType = "invalid_request_error") -> Response:

@@ -72,9 +72,10 @@ class Ledger:
         )
         return payment
 
-    def enter(self, kind: Kind, payment: Payment) -> None:
-        """Write down a movement of money, or its refusal."""
-        row = (payment.id, payment.reference, kind, payment.amount, payment.currency, now())
+    def enter(self, kind: Kind, payment: Payment, amount: int | None = None) -> None:
+        """Write down a movement of money (all of the payment's, if nothing else is said), or its refusal."""
+        moved = payment.amount if amount is None else amount
+        row = (payment.id, payment.reference, kind, moved, payment.currency, now())
         self._connection.execute(
             "INSERT INTO entries (payment, reference, kind, amount, currency, at) VALUES (?, ?, ?, ?, ?, ?)", row
         )

@@ -13,12 +13,14 @@ class Method:
     silent: Literal["before", "after"] | None = None
     fails_once: bool = False
     capture_fails: bool = False
+    refund_fails: bool = False
     asks_customer: bool = False
 
 
 _METHODS = {
     "pm_card_visa": Method(),
     "pm_card_visa_chargeDeclined": Method(declined="card_declined"),
+    "pm_card_refundFail": Method(refund_fails=True),
     "pm_card_authenticationRequired": Method(asks_customer=True),
     "pm_sandbox_slow": Method(slow_seconds=3.0),
     "pm_sandbox_timeout_before": Method(silent="before"),

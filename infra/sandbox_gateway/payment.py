@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 Status = Literal["requires_action", "authorised", "captured", "voided", "declined"]
-Kind = Literal["authorised", "captured", "voided", "declined"]
+Kind = Literal["authorised", "captured", "voided", "declined", "refunded"]
 ErrorType = Literal["invalid_request_error", "idempotency_error", "card_error", "api_error"]
 
 
@@ -22,13 +22,26 @@ class NewPayment(BaseModel):
     payment_method: Annotated[str, StringConstraints(min_length=1, max_length=200)]
 
 
+class NewRefund(BaseModel):
+    """A request to give `amount` minor units of a payment back; `reference` is the client's own id of the refund."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    amount: Annotated[int, Field(ge=1, le=10**12)]
+    reference: Annotated[str, StringConstraints(min_length=1, max_length=200)]
+
+
 class Payment(NewPayment):
-    """A payment as it stands. `code` says why it was declined, or what it waits for."""
+    """A payment as it stands. `code` says why it was declined, or what it waits for; with the `client_secret` the
+    customer's browser may ask about it."""
 
     id: str
     object: Literal["payment"] = "payment"
     status: Status
     code: str | None = None
+    amount_captured: int = 0
+    amount_refunded: int = 0
+    refunds: list[NewRefund] = []
+    client_secret: str | None = None
     next_action: dict[str, Any] | None = None
     created_at: str
 

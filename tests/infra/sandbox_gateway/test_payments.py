@@ -48,6 +48,32 @@ async def test_captured_money_can_not_be_voided(client: httpx.AsyncClient) -> No
     assert (await post(client, f"/v1/payments/{payment['id']}/void")).status_code == 400
 
 
+async def test_captured_money_goes_back_in_parts_and_never_more_of_it(
+    sandbox: Sandbox, client: httpx.AsyncClient
+) -> None:
+    asked = order()
+    payment = (await post(client, "/v1/payments", asked)).json()
+    refund = f"/v1/payments/{payment['id']}/refund"
+    held = await post(client, refund, {"amount": 1, "reference": "too early"})
+    assert (held.status_code, held.json()["error"]["code"]) == (400, "payment_unexpected_state")
+    await post(client, f"/v1/payments/{payment['id']}/capture")
+    for amount, reference in ((500, "one"), (1499, "two")):
+        assert (await post(client, refund, {"amount": amount, "reference": reference})).is_success
+    more = await post(client, refund, {"amount": 1, "reference": "three"})
+    assert (more.status_code, more.json()["error"]["code"]) == (400, "refund_exceeds_captured")
+    now = (await client.get(f"/v1/payments/{payment['id']}")).json()
+    assert (now["status"], now["amount_captured"], now["amount_refunded"]) == ("captured", 1999, 1999)
+    assert [made["reference"] for made in now["refunds"]] == ["one", "two"]
+    entries = [entry["amount"] for entry in sandbox.entries(asked["reference"]) if entry["kind"] == "refunded"]
+    assert entries == [500, 1499]
+
+
+@pytest.mark.parametrize("wrong", [{}, {"amount": 0, "reference": "r"}, {"amount": 1}, {"amount": 1, "reference": ""}])
+async def test_a_malformed_refund_is_refused(client: httpx.AsyncClient, wrong: dict[str, Any]) -> None:
+    payment = (await post(client, "/v1/payments", order())).json()
+    assert (await post(client, f"/v1/payments/{payment['id']}/refund", wrong)).status_code == 400
+
+
 @pytest.mark.parametrize(
     ("method", "code"),
     [("pm_card_visa_chargeDeclined", "card_declined"), ("pm_of_nobody", "invalid_payment_method")],
