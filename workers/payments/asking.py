@@ -1,76 +1,125 @@
-"""What is asked of the gateway before a command's transaction opens.
+"""What is asked of the gateway, outside of every transaction.
 
-Promise: each of these may run again after any crash, retry or duplicate and still has one effect: every write carries a
-key made of the order's id, and after an outcome that is not known the gateway is asked what it has before anything is
-tried again.
+Promise: each of these may run again after any crash, retry or duplicate, and beside any other, and still has one
+effect: every write carries a key made of what it is for, and a new key is used only where the gateway keeps a failure
+for the old one and has been seen to have had no effect. An outcome that is not known is a step without an outcome.
 """
 
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
-from uuid import UUID
 
 from broker.injection import Attempt
-from broker.topology import TIERS
-from contracts.payments import AuthorisePayment, CapturePayment, VoidPayment
+from broker.reader import Reader
+from broker.telemetry import log
+from contracts.payments import AuthorisePayment, CapturePayment, RefundPayment, VoidPayment
+from workers.payments import store
 from workers.payments.gateway import Gateway, GatewayUnknown, KeySpent, Outcome
-from workers.payments.rules import TooEarly
+from workers.payments.rules import (
+    Act,
+    Authorise,
+    Capture,
+    GiveBack,
+    Look,
+    Payment,
+    Step,
+    Void,
+    learn,
+    next_act,
+    want,
+)
 
-LAST_ATTEMPT = len(TIERS) + 1
 _KEYS_TRIED = 5
+Steps = tuple[Step, ...]
 
 
-async def hold_money(command: AuthorisePayment, gateway: Gateway, attempt: Attempt) -> Outcome:
-    """Ask for the money. The last attempt only looks, so that no outcome is left unknown behind it."""
-    reference = str(command.order_id)
-    seen = await gateway.find(reference) if attempt > 1 else Outcome()
-    if seen.status == "nothing" and attempt < LAST_ATTEMPT:
-
-        async def hold(key: str) -> Outcome:
-            return await gateway.authorise(reference, command.amount, command.payment_method, key=key)
-
-        seen = await _with_a_key(gateway, command.order_id, "authorise", seen, hold)
-    if seen.status == "requires_action":
-        return await _give_up(gateway, command.order_id, seen)
-    return seen
+async def hold_money(command: AuthorisePayment, gateway: Gateway, reader: Reader, attempt: Attempt) -> Steps:
+    """Ask for the money. Nothing can be known of it at the first attempt, unless the key knows."""
+    known = await store.find(reader, command.order_id) if attempt > 1 else Payment(order_id=command.order_id)
+    return await pursue(gateway, want(known, command), look=attempt > 1)
 
 
-async def take_money(command: CapturePayment, gateway: Gateway, attempt: Attempt) -> Outcome:
-    """Take what the gateway holds for the order. Raises `TooEarly` where it holds nothing yet: by the time that this is
-    recorded, the authorisation could be, too, and the payment would count as failed."""
-    seen = await gateway.find(str(command.order_id))
-    if seen.status == "nothing" and attempt < LAST_ATTEMPT:
-        raise TooEarly(f"the gateway has nothing of order {command.order_id} yet")
-    if seen.status != "authorised":
-        return seen
-    return await _with_a_key(
-        gateway, command.order_id, "capture", seen, lambda key: gateway.capture(seen.gateway_id, key=key)
-    )
+async def do_what_is_wanted(
+    command: CapturePayment | VoidPayment | RefundPayment, gateway: Gateway, reader: Reader, attempt: Attempt
+) -> Steps:
+    """Take, let go or give back what our own row says that the gateway has; look where it does not say."""
+    known = await store.find(reader, command.order_id)
+    look = attempt > 1 or known.status in ("pending", "unknown")
+    return await pursue(gateway, want(known, command), look=look)
 
 
-async def let_go(command: VoidPayment, gateway: Gateway) -> Outcome:
-    """Let go of what the gateway holds for the order, if any."""
-    seen = await gateway.find(str(command.order_id))
-    return await _void(gateway, command.order_id, seen) if seen.status in ("authorised", "requires_action") else seen
+async def pursue(gateway: Gateway, payment: Payment, *, look: bool) -> Steps:
+    """Bring a payment as near to its goal as it gets without asking for the same thing twice. Raises GatewayRefusal."""
+    steps: list[Step] = []
+    act: Act | None = Look() if look else next_act(payment)
+    while act is not None and type(act) not in {type(step.act) for step in steps}:
+        step = Step(act, await _outcome(gateway, payment, act))
+        steps.append(step)
+        if step.outcome is None:
+            break
+        payment = learn(payment, step)
+        act = next_act(payment)
+    return tuple(steps)
 
 
-async def _give_up(gateway: Gateway, order_id: UUID, seen: Outcome) -> Outcome:
-    return replace(await _void(gateway, order_id, seen), code="authentication_required")
+async def _outcome(gateway: Gateway, payment: Payment, act: Act) -> Outcome | None:
+    try:
+        return await _ask(gateway, payment, act)
+    except GatewayUnknown as error:
+        log.warning("the outcome at the gateway is not known", order_id=str(payment.order_id), error=str(error))
+        return None
 
 
-async def _void(gateway: Gateway, order_id: UUID, seen: Outcome) -> Outcome:
-    return await _with_a_key(gateway, order_id, "void", seen, lambda key: gateway.void(seen.gateway_id, key=key))
+async def _ask(gateway: Gateway, payment: Payment, act: Act) -> Outcome:
+    reference, gateway_id = str(payment.order_id), payment.gateway_id or ""
+
+    async def authorise(key: str) -> Outcome:
+        assert payment.amount is not None  # noqa: S101 - an authorisation is due only where its amount is known
+        return await gateway.authorise(reference, payment.amount, payment.method or "", key=key)
+
+    match act:
+        case Look():
+            return await gateway.find(reference)
+        case Authorise():
+            return await _once(gateway, reference, "authorise", authorise, lambda seen: seen.status != "nothing")
+        case Capture():
+            return await _once(
+                gateway,
+                reference,
+                "capture",
+                lambda key: gateway.capture(gateway_id, key=key),
+                lambda seen: seen.status != "authorised",
+            )
+        case Void():
+            return await _once(
+                gateway,
+                reference,
+                "void",
+                lambda key: gateway.void(gateway_id, key=key),
+                lambda seen: seen.status not in ("authorised", "requires_action"),
+            )
+        case GiveBack(refund_id, amount):
+            return await _once(
+                gateway,
+                reference,
+                f"refund:{refund_id}",
+                lambda key: gateway.refund(gateway_id, amount, refund_id, key=key),
+                lambda seen: refund_id in seen.refunds,
+            )
 
 
-async def _with_a_key(
-    gateway: Gateway, order_id: UUID, effect: str, before: Outcome, write: Callable[[str], Awaitable[Outcome]]
+async def _once(
+    gateway: Gateway,
+    reference: str,
+    effect: str,
+    write: Callable[[str], Awaitable[Outcome]],
+    is_done: Callable[[Outcome], bool],
 ) -> Outcome:
     """Write with the order's key for this effect; with its next key where the gateway kept a failure without effect."""
     for number in range(1, _KEYS_TRIED + 1):
-        key = f"{order_id}:{effect}" if number == 1 else f"{order_id}:{effect}:{number}"
+        key = f"{reference}:{effect}" if number == 1 else f"{reference}:{effect}:{number}"
         try:
             return await write(key)
         except KeySpent:
-            seen = await gateway.find(str(order_id))
-            if seen.status != before.status:
+            seen = await gateway.find(reference)
+            if is_done(seen):
                 return seen
-    raise GatewayUnknown(f"the gateway failed {_KEYS_TRIED} times to {effect} order {order_id}")
+    raise GatewayUnknown(f"the gateway failed {_KEYS_TRIED} times: {reference}:{effect}")

@@ -9,7 +9,8 @@ Promise: an answer is the gateway's word. An adapter that does not know what hap
 """
 
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
+from uuid import UUID
 
 from contracts.base import Money
 
@@ -29,11 +30,18 @@ class GatewayRefusal(Exception):
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
     """What the gateway says of an order's payment. `code` is its word for a refusal, of the payment or of the request:
-    a payment that is still `authorised` after a capture, with a code, could not be captured."""
+    a payment that is still `authorised` after a capture, with a code, could not be captured.
+
+    `captured` is in minor units; `refunds` names those of our refunds that the gateway has made.
+    """
 
     status: Literal["nothing", "requires_action", "authorised", "captured", "voided", "declined"] = "nothing"
     gateway_id: str = ""
     code: str | None = None
+    captured: int = 0
+    refunds: frozenset[UUID] = frozenset()
+    client_secret: str | None = None
+    next_action: dict[str, Any] | None = None
 
 
 class Gateway(Protocol):
@@ -50,3 +58,6 @@ class Gateway(Protocol):
 
     async def void(self, gateway_id: str, *, key: str) -> Outcome:
         """Let go of the held money: voided, or as it was with a code."""
+
+    async def refund(self, gateway_id: str, amount: int, refund_id: UUID, *, key: str) -> Outcome:
+        """Give captured money back: with this refund among `refunds`, or as it was with a code."""

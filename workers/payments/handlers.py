@@ -1,55 +1,102 @@
-"""What the payments service does: three commands, each asked of the gateway first and recorded after."""
+"""What the payments service does and answers: the gateway is asked first, what it said is recorded after."""
 
+import asyncio
+
+from broker.outbox import Origin
+from broker.reader import Reader
 from broker.service import Service
-from broker.transaction import Transaction
+from broker.transaction import Database, Transaction
+from contracts.base import Refusal
 from contracts.payments import (
     AuthorisePayment,
     CaptureFailed,
     CapturePayment,
+    GetPaymentAction,
+    PaymentAction,
     PaymentAuthorised,
     PaymentCaptured,
     PaymentDeclined,
+    PaymentRefunded,
+    PaymentRequiresAction,
     PaymentVoided,
+    RefundFailed,
+    RefundPayment,
     VoidPayment,
+    no_action_required,
 )
 from workers.payments import store
-from workers.payments.asking import hold_money, let_go, take_money
-from workers.payments.gateway import Outcome
-from workers.payments.rules import Decision, after_authorising, after_capturing, after_voiding
+from workers.payments.asking import Steps, do_what_is_wanted, hold_money, pursue
+from workers.payments.gateway import Gateway
+from workers.payments.rules import Command, Look, Payment, again, learn, news, want
 
 service = Service(
     "payments",
-    says=(PaymentAuthorised, PaymentDeclined, PaymentCaptured, CaptureFailed, PaymentVoided, VoidPayment),
+    says=(
+        PaymentRequiresAction,
+        PaymentAuthorised,
+        PaymentDeclined,
+        PaymentCaptured,
+        CaptureFailed,
+        PaymentVoided,
+        PaymentRefunded,
+        RefundFailed,
+    ),
     migrations="workers.payments.migrations",
 )
 
 
 @service.does(AuthorisePayment, first=hold_money)
-async def record_authorisation(command: AuthorisePayment, outcome: Outcome, tx: Transaction) -> None:
-    payment = await store.claim(tx.connection, command.order_id)
-    decision = after_authorising(payment.status, command, outcome)
-    await store.record(tx.connection, command.order_id, decision, outcome, command.amount)
-    _say(tx, decision)
+@service.does(CapturePayment, first=do_what_is_wanted)
+@service.does(VoidPayment, first=do_what_is_wanted)
+@service.does(RefundPayment, first=do_what_is_wanted)
+async def record_what_became_of_it(command: Command, steps: Steps, tx: Transaction) -> None:
+    before = await store.claim(tx.connection, command.order_id, with_refunds=isinstance(command, RefundPayment))
+    await _record(tx, before, want(before, command), steps)
 
 
-@service.does(CapturePayment, first=take_money)
-async def record_capture(command: CapturePayment, outcome: Outcome, tx: Transaction) -> None:
-    payment = await store.claim(tx.connection, command.order_id)
-    decision = after_capturing(payment.status, command.order_id, payment.amount, outcome)
-    await store.record(tx.connection, command.order_id, decision, outcome)
-    _say(tx, decision)
+@service.answers(GetPaymentAction)
+async def tell_what_the_customer_has_to_do(question: GetPaymentAction, reader: Reader) -> PaymentAction | Refusal:
+    return await store.find_action(reader, question.order_id) or no_action_required()
 
 
-@service.does(VoidPayment, first=let_go)
-async def record_void(command: VoidPayment, outcome: Outcome, tx: Transaction) -> None:
-    payment = await store.claim(tx.connection, command.order_id)
-    decision = after_voiding(payment.status, command.order_id, payment.amount, outcome)
-    await store.record(tx.connection, command.order_id, decision, outcome)
-    _say(tx, decision)
+# --- what is not settled yet ------------------------------------------------------------------------------------------
 
 
-def _say(tx: Transaction, decision: Decision) -> None:
-    for event in decision.events:
-        tx.emit(event)
-    for command in decision.commands:
-        tx.send(command)
+@service.every(seconds=0.5)
+async def pursue_what_is_new(database: Database, gateway: Gateway) -> bool:
+    return await _pursue_due(database, gateway, tried=False)
+
+
+@service.every(seconds=1.0)
+async def pursue_what_was_tried(database: Database, gateway: Gateway) -> bool:
+    """A chore of its own: a gateway that keeps silent holds up only what waits for it already."""
+    return await _pursue_due(database, gateway, tried=True)
+
+
+async def _pursue_due(database: Database, gateway: Gateway, *, tried: bool) -> bool:
+    due = await database.transact(Origin("payments due"), lambda tx: store.claim_due(tx.connection, tried=tried))
+    outcomes = await asyncio.gather(
+        *(_look_and_pursue(database, gateway, payment) for payment in due), return_exceptions=True
+    )
+    if failures := [failure for failure in outcomes if isinstance(failure, Exception)]:
+        raise ExceptionGroup("payments could not be pursued", failures)
+    return bool(due)
+
+
+async def _look_and_pursue(database: Database, gateway: Gateway, payment: Payment) -> None:
+    steps = await pursue(gateway, payment, look=True)
+
+    async def record(tx: Transaction) -> None:
+        before = await store.claim(tx.connection, payment.order_id, with_refunds=bool(payment.refunds))
+        await _record(tx, before, before, steps)
+
+    await database.transact(Origin(str(payment.order_id)), record)
+
+
+async def _record(tx: Transaction, before: Payment, after: Payment, steps: Steps) -> None:
+    for step in steps:
+        after = learn(after, step)
+    after, events = news(before, after)
+    lost = any(step.outcome is None and not isinstance(step.act, Look) for step in steps)
+    await store.record(tx.connection, before, after, lost=lost, again=again(after, steps))
+    tx.say(*events)

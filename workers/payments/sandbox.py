@@ -1,14 +1,46 @@
 """The adapter of the sandbox gateway (infra/sandbox_gateway)."""
 
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal, TypeVar
+from uuid import UUID
 
 import aiohttp
+from pydantic import BaseModel, ValidationError
 
+from broker.telemetry import log
 from contracts.base import Money
 from workers.payments.gateway import Gateway, GatewayRefusal, GatewayUnknown, KeySpent, Outcome
 
+Read = TypeVar("Read", bound=BaseModel)
 _MOST_TELLING_LAST = ("declined", "voided", "requires_action", "authorised", "captured")
+
+
+class _Refund(BaseModel):
+    reference: str
+
+
+class _Payment(BaseModel):
+    id: str
+    status: Literal["requires_action", "authorised", "captured", "voided", "declined"]
+    code: str | None
+    amount_captured: int
+    refunds: tuple[_Refund, ...]
+    client_secret: str | None
+    next_action: dict[str, Any] | None
+
+
+class _Error(BaseModel):
+    code: str
+    message: str
+    payment: _Payment | None = None
+
+
+class _Refused(BaseModel):
+    error: _Error
+
+
+class _Found(BaseModel):
+    data: tuple[_Payment, ...]
 
 
 class SandboxGateway(Gateway):
@@ -28,10 +60,11 @@ class SandboxGateway(Gateway):
         await self._session.close()
 
     async def find(self, reference: str) -> Outcome:
-        answer = await self._ask("GET", "/v1/payments", params={"reference": reference})
-        return max(
-            map(_outcome, answer["data"]), key=lambda seen: _MOST_TELLING_LAST.index(seen.status), default=Outcome()
-        )
+        status, body = await self._ask("GET", "/v1/payments", params={"reference": reference})
+        if status >= 400:
+            raise _refusal(status, _read(_Refused, body).error)
+        found = map(_outcome, _read(_Found, body).data)
+        return max(found, key=lambda seen: _MOST_TELLING_LAST.index(seen.status), default=Outcome())
 
     async def authorise(self, reference: str, amount: Money, payment_method: str, *, key: str) -> Outcome:
         body = {"reference": reference, **amount.model_dump(), "payment_method": payment_method}
@@ -43,16 +76,24 @@ class SandboxGateway(Gateway):
     async def void(self, gateway_id: str, *, key: str) -> Outcome:
         return await self._write(f"/v1/payments/{gateway_id}/void", key)
 
-    async def _write(self, path: str, key: str, body: dict[str, Any] | None = None) -> Outcome:
-        answer = await self._ask("POST", path, json=body or {}, headers={"Idempotency-Key": key})
-        error = answer.get("error")
-        return _outcome(answer) if error is None else _outcome(error["payment"], code=error["code"])
+    async def refund(self, gateway_id: str, amount: int, refund_id: UUID, *, key: str) -> Outcome:
+        body = {"amount": amount, "reference": str(refund_id)}
+        return await self._write(f"/v1/payments/{gateway_id}/refund", key, body)
 
-    async def _ask(self, method: str, path: str, **request: Any) -> dict[str, Any]:
+    async def _write(self, path: str, key: str, request: dict[str, Any] | None = None) -> Outcome:
+        status, body = await self._ask("POST", path, json=request or {}, headers={"Idempotency-Key": key})
+        if status < 400:
+            return _outcome(_read(_Payment, body))
+        error = _read(_Refused, body).error
+        if error.payment is None:
+            raise _refusal(status, error)
+        return _outcome(error.payment, code=error.code)
+
+    async def _ask(self, method: str, path: str, **request: Any) -> tuple[int, bytes]:
         try:
             async with self._session.request(method, path, **request) as answer:
                 if answer.status < 500 and answer.status not in (409, 429):
-                    return _understood(answer.status, await answer.json())
+                    return answer.status, await answer.read()
         except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError, TimeoutError) as lost:
             raise GatewayUnknown(f"{method} {path}: {type(lost).__name__}") from lost
         if answer.status >= 500 and answer.headers.get("Idempotent-Replayed") == "true":
@@ -60,11 +101,34 @@ class SandboxGateway(Gateway):
         raise GatewayUnknown(f"{method} {path}: {answer.status}")
 
 
-def _understood(status: int, answer: dict[str, Any]) -> dict[str, Any]:
-    if status >= 400 and "payment" not in answer["error"]:
-        raise GatewayRefusal(f"{status} {answer['error']['code']}: {answer['error']['message']}")
-    return answer
+def _read(kind: type[Read], body: bytes) -> Read:
+    """What the gateway said. Raises GatewayUnknown for nonsense: what it did meanwhile, nobody knows."""
+    try:
+        return kind.model_validate_json(body)
+    except ValidationError as nonsense:
+        log.error("the gateway answers nonsense", errors=nonsense.errors(include_input=False, include_url=False))
+        raise GatewayUnknown(f"{nonsense.error_count()} errors in what the gateway says") from None
 
 
-def _outcome(payment: dict[str, Any], code: str | None = None) -> Outcome:
-    return Outcome(status=payment["status"], gateway_id=payment["id"], code=payment["code"] or code)
+def _refusal(status: int, error: _Error) -> GatewayRefusal:
+    return GatewayRefusal(f"{status} {error.code}: {error.message}")
+
+
+def _outcome(payment: _Payment, code: str | None = None) -> Outcome:
+    return Outcome(
+        status=payment.status,
+        gateway_id=payment.id,
+        code=payment.code or code,
+        captured=payment.amount_captured,
+        refunds=frozenset(id_ for refund in payment.refunds if (id_ := _uuid(refund.reference)) is not None),
+        client_secret=payment.client_secret,
+        next_action=payment.next_action,
+    )
+
+
+def _uuid(text: str) -> UUID | None:
+    """None for a refund that somebody else made."""
+    try:
+        return UUID(text)
+    except ValueError:
+        return None

@@ -1,13 +1,27 @@
 """What the payments service keeps."""
 
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, CheckConstraint, DateTime, MetaData, Text, func
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    CheckConstraint,
+    Column,
+    DateTime,
+    ForeignKey,
+    Index,
+    MetaData,
+    Text,
+    func,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
 
 from broker.tables import NAMES
-from workers.payments.rules import Status
+from workers.payments.rules import Goal, RefundStatus, Status
 
 
 class PaymentsTable(SQLModel):
@@ -16,20 +30,59 @@ class PaymentsTable(SQLModel):
     metadata = MetaData(naming_convention=NAMES)
 
 
+def _now() -> Any:
+    return Field(sa_type=DateTime(timezone=True), sa_column_kwargs={"server_default": func.now()})
+
+
 class PaymentRow(PaymentsTable, table=True):
-    """The payment of an order. One that was voided before it was authorised has no amount."""
+    """The payment of an order: what is wanted of it and what the gateway has. One whose authorisation nobody asked for
+    has no amount. At `check_at` the gateway is asked again, `checks` counts how often it was in vain; at
+    `unknown_since` it was last asked for something with an unknown outcome."""
 
     __tablename__ = "payments"
     __table_args__ = (
-        CheckConstraint("status IN ('pending', 'authorised', 'captured', 'declined', 'failed', 'voided')", "status"),
+        CheckConstraint("goal IN ('authorised', 'captured', 'nothing')", "goal"),
+        CheckConstraint(
+            "status IN ('pending', 'unknown', 'requires_action', 'authorised', 'captured', 'declined', 'failed',"
+            " 'voided')",
+            "status",
+        ),
         CheckConstraint("amount >= 0 AND (amount IS NULL) = (currency IS NULL)", "amount"),
-        CheckConstraint("amount IS NOT NULL OR status IN ('pending', 'voided')", "amount_known"),
+        Index("payments_check_at_idx", "check_at", postgresql_where=text("check_at IS NOT NULL")),
     )
     order_id: UUID = Field(primary_key=True)
-    gateway_id: str | None = Field(default=None, sa_type=Text, nullable=True)
-    amount: int | None = Field(default=None, sa_type=BigInteger, nullable=True)
-    currency: str | None = Field(default=None, sa_type=Text, nullable=True)
-    status: Status = Field(sa_type=Text)
-    code: str | None = Field(default=None, sa_type=Text, nullable=True)
-    created_at: datetime = Field(sa_type=DateTime(timezone=True), sa_column_kwargs={"server_default": func.now()})
-    updated_at: datetime = Field(sa_type=DateTime(timezone=True), sa_column_kwargs={"server_default": func.now()})
+    goal: Goal = Field(sa_column=Column(Text, nullable=False, server_default="authorised"))
+    status: Status = Field(sa_column=Column(Text, nullable=False, server_default="pending"))
+    amount: int | None = Field(default=None, sa_type=BigInteger)
+    currency: str | None = Field(default=None, sa_type=Text)
+    method: str | None = Field(default=None, sa_type=Text)
+    gateway_id: str | None = Field(default=None, sa_type=Text)
+    code: str | None = Field(default=None, sa_type=Text)
+    captured: int = Field(sa_column=Column(BigInteger, nullable=False, server_default="0"))
+    client_secret: str | None = Field(default=None, sa_type=Text)
+    next_action: dict[str, Any] | None = Field(default=None, sa_column=Column(JSONB(none_as_null=True)))
+    said: list[str] = Field(sa_column=Column(ARRAY(Text), nullable=False, server_default="{}"))
+    unknown_since: datetime | None = Field(default=None, sa_type=DateTime(timezone=True))
+    checks: int = Field(sa_column_kwargs={"server_default": "0"})
+    check_at: datetime | None = Field(default=None, sa_type=DateTime(timezone=True))
+    created_at: datetime = _now()
+    updated_at: datetime = _now()
+
+
+class RefundRow(PaymentsTable, table=True):
+    """Money that goes back. One that no order `asked_for` is the rest of a payment for nothing."""
+
+    __tablename__ = "refunds"
+    __table_args__ = (
+        CheckConstraint("status IN ('pending', 'unknown', 'refunded', 'failed')", "status"),
+        CheckConstraint("amount > 0", "amount"),
+        Index("refunds_order_id_idx", "order_id"),
+    )
+    refund_id: UUID = Field(primary_key=True)
+    order_id: UUID = Field(sa_column=Column(ForeignKey("payments.order_id"), nullable=False))
+    amount: int = Field(sa_type=BigInteger)
+    status: RefundStatus = Field(sa_type=Text)
+    code: str | None = Field(default=None, sa_type=Text)
+    asked_for: bool
+    created_at: datetime = _now()
+    updated_at: datetime = _now()

@@ -1,129 +1,171 @@
 """What is asked of the gateway, against the real sandbox: one effect, whatever goes wrong and however often it runs."""
 
 import asyncio
-from uuid import UUID
 
 import pytest
 
 from broker.ids import new_id
-from broker.injection import Attempt
 from contracts.base import Money
-from contracts.payments import AuthorisePayment, CapturePayment, VoidPayment
+from contracts.payments import AuthorisePayment, CapturePayment, RefundPayment, VoidPayment
 from tests.support.sandbox import Sandbox
-from workers.payments.asking import LAST_ATTEMPT, hold_money, let_go, take_money
-from workers.payments.gateway import GatewayUnknown, Outcome
-from workers.payments.rules import TooEarly
+from workers.payments.asking import Steps, pursue
+from workers.payments.gateway import Outcome
+from workers.payments.rules import Authorise, Capture, Command, GiveBack, Look, Payment, Step, Void, learn, want
 from workers.payments.sandbox import SandboxGateway
 
 pytestmark = pytest.mark.servers
 
 
-def order(method: str = "pm_card_visa") -> AuthorisePayment:
-    return AuthorisePayment(order_id=new_id(), amount=Money(amount=1999, currency="EUR"), payment_method=method)
+class Asker:
+    """What we know of one payment, and what we ask about it."""
+
+    def __init__(self, gateway: SandboxGateway, method: str = "pm_card_visa") -> None:
+        self.gateway = gateway
+        self.order_id = new_id()
+        price = Money(amount=1999, currency="EUR")
+        asked = AuthorisePayment(order_id=self.order_id, amount=price, payment_method=method)
+        self.payment = want(Payment(order_id=self.order_id), asked)
+
+    async def pursue(self, command: Command | None = None, *, look: bool = False) -> Steps:
+        """Pursue what is known (and wanted), and learn from it."""
+        if command is not None:
+            self.payment = want(self.payment, command)
+        steps = await pursue(self.gateway, self.payment, look=look)
+        for step in steps:
+            self.payment = learn(self.payment, step)
+        return steps
+
+    async def capture(self) -> Steps:
+        return await self.pursue(CapturePayment(order_id=self.order_id))
+
+    async def void(self) -> Steps:
+        return await self.pursue(VoidPayment(order_id=self.order_id))
+
+    async def refund(self, cents: int) -> Steps:
+        amount = Money(amount=cents, currency="EUR")
+        return await self.pursue(RefundPayment(order_id=self.order_id, refund_id=new_id(), amount=amount))
 
 
-async def hold(command: AuthorisePayment, gateway: SandboxGateway, attempt: int = 1) -> Outcome:
-    return await hold_money(command, gateway, Attempt(attempt))
+def acts(steps: Steps) -> list[type]:
+    return [type(step.act) for step in steps]
 
 
-async def take(order_id: UUID, gateway: SandboxGateway, attempt: int = 1) -> Outcome:
-    return await take_money(CapturePayment(order_id=order_id), gateway, Attempt(attempt))
-
-
-async def release(order_id: UUID, gateway: SandboxGateway) -> Outcome:
-    return await let_go(VoidPayment(order_id=order_id), gateway)
-
-
-async def test_asked_again_it_holds_once(sandbox: Sandbox, gateway: SandboxGateway) -> None:
-    command = order()
-    first = await hold(command, gateway)
-    assert first.status == "authorised"
-    assert [await hold(command, gateway, attempt) for attempt in (1, 2, LAST_ATTEMPT)] == [first] * 3
-    assert sandbox.kinds(str(command.order_id)) == ["authorised"]
+async def test_the_usual_order_asks_twice(sandbox: Sandbox, gateway: SandboxGateway) -> None:
+    asker = Asker(gateway)
+    assert acts(await asker.pursue()) == [Authorise]
+    assert acts(await asker.capture()) == [Capture]
+    assert asker.payment.status == "captured"
+    assert sandbox.kinds(str(asker.order_id)) == ["authorised", "captured"]
 
 
 async def test_asked_many_times_at_once_it_holds_once(sandbox: Sandbox, gateway: SandboxGateway) -> None:
-    command = order("pm_sandbox_error_once")
+    asker = Asker(gateway, "pm_sandbox_error_once")
     for _ in range(3):
-        await asyncio.gather(*(hold(command, gateway) for _ in range(5)), return_exceptions=True)
-    assert (await hold(command, gateway)).status == "authorised"
-    assert sandbox.kinds(str(command.order_id)) == ["authorised"]
+        await asyncio.gather(*(pursue(gateway, asker.payment, look=False) for _ in range(5)))
+    await asker.pursue(look=True)
+    assert asker.payment.status == "authorised"
+    assert sandbox.kinds(str(asker.order_id)) == ["authorised"]
 
 
-async def test_money_held_by_a_lost_answer_is_found_by_the_next_attempt(
-    sandbox: Sandbox, hasty_gateway: SandboxGateway
-) -> None:
-    command = order("pm_sandbox_timeout_after")
-    with pytest.raises(GatewayUnknown):
-        await hold(command, hasty_gateway)
-    assert (await hold(command, hasty_gateway, 2)).status == "authorised"
-    assert sandbox.kinds(str(command.order_id)) == ["authorised"]
+async def test_money_held_by_a_lost_answer_is_found_by_looking(sandbox: Sandbox, hasty_gateway: SandboxGateway) -> None:
+    asker = Asker(hasty_gateway, "pm_sandbox_timeout_after")
+    assert await asker.pursue() == (Step(Authorise(), None),)
+    assert acts(await asker.pursue(look=True)) == [Look]
+    assert asker.payment.status == "authorised"
+    assert sandbox.kinds(str(asker.order_id)) == ["authorised"]
 
 
 async def test_a_kept_failure_is_passed_by_with_the_next_key(sandbox: Sandbox, gateway: SandboxGateway) -> None:
-    command = order("pm_sandbox_error_once")
-    with pytest.raises(GatewayUnknown):
-        await hold(command, gateway)
-    assert (await hold(command, gateway, 2)).status == "authorised"
-    assert (await hold(command, gateway, 1)).status == "authorised"
-    assert sandbox.kinds(str(command.order_id)) == ["authorised"]
+    asker = Asker(gateway, "pm_sandbox_error_once")
+    assert await asker.pursue() == (Step(Authorise(), None),)
+    assert acts(await asker.pursue(look=True)) == [Look, Authorise]
+    assert asker.payment.status == "authorised"
+    assert sandbox.kinds(str(asker.order_id)) == ["authorised"]
 
 
-async def test_the_last_attempt_only_looks(sandbox: Sandbox, hasty_gateway: SandboxGateway) -> None:
-    command = order("pm_sandbox_timeout_before")
-    for attempt in range(1, LAST_ATTEMPT):
-        with pytest.raises(GatewayUnknown):
-            await hold(command, hasty_gateway, attempt)
-    assert (await hold(command, hasty_gateway, LAST_ATTEMPT)).status == "nothing"
-    assert sandbox.kinds(str(command.order_id)) == []
-
-
-async def test_a_card_that_asks_for_the_customer_is_given_up(sandbox: Sandbox, gateway: SandboxGateway) -> None:
-    command = order("pm_card_authenticationRequired")
-    for attempt in (1, 1, 2):
-        outcome = await hold(command, gateway, attempt)
-        assert (outcome.status, outcome.code) == ("voided", "authentication_required")
-    assert sandbox.kinds(str(command.order_id)) == []
-
-
-async def test_money_is_taken_once(sandbox: Sandbox, gateway: SandboxGateway) -> None:
-    command = order()
-    await hold(command, gateway)
-    for _ in range(2):
-        assert (await take(command.order_id, gateway)).status == "captured"
-    assert sandbox.kinds(str(command.order_id)) == ["authorised", "captured"]
+async def test_a_gateway_without_effect_stays_unknown(sandbox: Sandbox, hasty_gateway: SandboxGateway) -> None:
+    asker = Asker(hasty_gateway, "pm_sandbox_timeout_before")
+    await asker.pursue()
+    assert acts(await asker.pursue(look=True)) == [Look, Authorise]
+    assert asker.payment.status == "unknown"
+    assert sandbox.kinds(str(asker.order_id)) == []
 
 
 async def test_money_is_let_go_once(sandbox: Sandbox, gateway: SandboxGateway) -> None:
-    command = order()
-    await hold(command, gateway)
-    for _ in range(2):
-        assert (await release(command.order_id, gateway)).status == "voided"
-    assert sandbox.kinds(str(command.order_id)) == ["authorised", "voided"]
+    asker = Asker(gateway)
+    await asker.pursue()
+    asker.payment = want(asker.payment, VoidPayment(order_id=asker.order_id))
+    both = await asyncio.gather(*(pursue(gateway, asker.payment, look=False) for _ in range(2)))
+    assert {step.outcome.status for steps in both for step in steps if step.outcome} == {"voided"}
+    assert sandbox.kinds(str(asker.order_id)) == ["authorised", "voided"]
+
+
+async def test_what_waits_for_the_customer_is_called_off(sandbox: Sandbox, gateway: SandboxGateway) -> None:
+    asker = Asker(gateway, "pm_card_authenticationRequired")
+    await asker.pursue()
+    assert acts(await asker.void()) == [Void]
+    assert (asker.payment.status, asker.payment.client_secret) == ("voided", None)
+    assert sandbox.kinds(str(asker.order_id)) == []
 
 
 async def test_what_can_not_be_taken_can_be_let_go(sandbox: Sandbox, gateway: SandboxGateway) -> None:
-    command = order("pm_sandbox_capture_fails")
-    await hold(command, gateway)
-    refused = await take(command.order_id, gateway)
-    assert (refused.status, refused.code) == ("authorised", "capture_failed")
-    assert (await release(command.order_id, gateway)).status == "voided"
-    assert sandbox.kinds(str(command.order_id)) == ["authorised", "voided"]
+    asker = Asker(gateway, "pm_sandbox_capture_fails")
+    await asker.pursue()
+    await asker.capture()
+    assert (asker.payment.status, asker.payment.code) == ("failed", "capture_failed")
+    await asker.void()
+    assert sandbox.kinds(str(asker.order_id)) == ["authorised", "voided"]
 
 
-async def test_taken_and_let_go_at_once_only_one_comes_true(sandbox: Sandbox, gateway: SandboxGateway) -> None:
-    command = order()
-    await hold(command, gateway)
-    taken, released = await asyncio.gather(take(command.order_id, gateway), release(command.order_id, gateway))
-    assert taken.status == released.status
-    assert sandbox.kinds(str(command.order_id)) == ["authorised", taken.status]
+async def test_taken_and_let_go_at_once_nothing_is_kept(sandbox: Sandbox, gateway: SandboxGateway) -> None:
+    asker = Asker(gateway)
+    await asker.pursue()
+    taking = want(asker.payment, CapturePayment(order_id=asker.order_id))
+    await asyncio.gather(pursue(gateway, taking, look=False), asker.void())
+    await asker.pursue(look=True)
+    assert sandbox.kinds(str(asker.order_id)) in (
+        ["authorised", "voided"],
+        ["authorised", "captured", "refunded"],
+    )
 
 
-async def test_without_a_payment_it_is_too_early_to_take_it(gateway: SandboxGateway) -> None:
-    with pytest.raises(TooEarly):
-        await take(new_id(), gateway)
+async def test_what_is_captured_for_nothing_is_found_and_given_back_in_one_go(
+    sandbox: Sandbox, gateway: SandboxGateway
+) -> None:
+    asker = Asker(gateway)
+    await asker.pursue()
+    await pursue(gateway, want(asker.payment, CapturePayment(order_id=asker.order_id)), look=False)
+    assert acts(await asker.void()) == [Void, GiveBack]
+    assert (asker.payment.captured, asker.payment.refunded) == (1999, 1999)
+    assert sandbox.kinds(str(asker.order_id)) == ["authorised", "captured", "refunded"]
 
 
-async def test_without_a_payment_there_is_at_last_nothing_to_take_or_let_go(gateway: SandboxGateway) -> None:
-    assert await take(new_id(), gateway, LAST_ATTEMPT) == Outcome()
-    assert await release(new_id(), gateway) == Outcome()
+async def test_refunds_go_back_one_by_one_and_never_more_than_was_captured(
+    sandbox: Sandbox, gateway: SandboxGateway
+) -> None:
+    asker = Asker(gateway)
+    await asker.pursue()
+    await asker.capture()
+    for cents in (500, 1499, 1):
+        assert acts(await asker.refund(cents)) == [GiveBack]
+    assert [refund.status for refund in asker.payment.refunds] == ["refunded", "refunded", "failed"]
+    assert asker.payment.refunds[-1].code == "refund_exceeds_captured"
+    entries = [entry["amount"] for entry in sandbox.entries(str(asker.order_id)) if entry["kind"] == "refunded"]
+    assert entries == [500, 1499]
+
+
+async def test_a_refund_asked_twice_at_once_goes_back_once(sandbox: Sandbox, gateway: SandboxGateway) -> None:
+    asker = Asker(gateway)
+    await asker.pursue()
+    await asker.capture()
+    amount = Money(amount=100, currency="EUR")
+    asker.payment = want(asker.payment, RefundPayment(order_id=asker.order_id, refund_id=new_id(), amount=amount))
+    await asyncio.gather(*(pursue(gateway, asker.payment, look=False) for _ in range(3)))
+    await asker.pursue(look=True)
+    assert asker.payment.refunds[0].status == "refunded"
+    assert sandbox.kinds(str(asker.order_id)).count("refunded") == 1
+
+
+async def test_without_a_payment_there_is_nothing_to_see(gateway: SandboxGateway) -> None:
+    payment = want(Payment(order_id=(order_id := new_id())), VoidPayment(order_id=order_id))
+    assert await pursue(gateway, payment, look=True) == (Step(Look(), Outcome()),)

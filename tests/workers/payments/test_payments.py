@@ -1,27 +1,36 @@
 """The whole service, over a real broker, a real database and the real sandbox gateway."""
 
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from uuid import UUID
 
+import httpx
 import pytest
 import pytest_asyncio
 
 from broker.ids import new_id
-from contracts.base import Money
+from contracts.base import Money, Refusal
 from contracts.payments import (
     AuthorisePayment,
     CaptureFailed,
     CapturePayment,
+    GetPaymentAction,
+    PaymentAction,
     PaymentAuthorised,
     PaymentCaptured,
     PaymentDeclined,
+    PaymentRefunded,
+    PaymentRequiresAction,
     PaymentVoided,
+    RefundFailed,
+    RefundPayment,
     VoidPayment,
 )
 from tests.conftest import Start
 from tests.support.eventually import eventually
 from tests.support.harness import Harness
 from tests.support.sandbox import KEY, Sandbox
+from workers.payments import store
 from workers.payments.gateway import Gateway
 from workers.payments.handlers import service
 from workers.payments.sandbox import SandboxGateway
@@ -42,6 +51,25 @@ async def payments(sharing: Start, sandbox: Sandbox) -> AsyncIterator[Harness]:
 
 def order(method: str = "pm_card_visa") -> AuthorisePayment:
     return AuthorisePayment(order_id=new_id(), amount=PRICE, payment_method=method)
+
+
+def refund_of(order_id: UUID, cents: int) -> RefundPayment:
+    return RefundPayment(order_id=order_id, refund_id=new_id(), amount=Money(amount=cents, currency="EUR"))
+
+
+async def captured(payments: Harness) -> UUID:
+    """A new order whose money is taken."""
+    command = order()
+    await payments.send(command)
+    await payments.heard(PaymentAuthorised, command.order_id)
+    await payments.send(CapturePayment(order_id=command.order_id))
+    await payments.heard(PaymentCaptured, command.order_id)
+    return command.order_id
+
+
+async def action_of(payments: Harness, order_id: UUID) -> PaymentAction | Refusal:
+    """What the customer has to do."""
+    return await payments.ask(GetPaymentAction(order_id=order_id))
 
 
 async def row(payments: Harness, order_id: UUID) -> PaymentRow:
@@ -71,11 +99,29 @@ async def test_a_declined_card_is_said_with_its_code(payments: Harness) -> None:
     assert said == PaymentDeclined(order_id=command.order_id, code="card_declined")
 
 
-async def test_a_card_that_asks_for_the_customer_is_declined(payments: Harness, sandbox: Sandbox) -> None:
+@pytest.mark.parametrize(("outcome", "said"), [("succeeded", PaymentAuthorised), ("failed", PaymentDeclined)])
+async def test_a_customer_is_asked_and_the_answer_is_said(
+    payments: Harness, outcome: str, said: type[PaymentAuthorised | PaymentDeclined]
+) -> None:
     command = order("pm_card_authenticationRequired")
     await payments.send(command)
-    assert (await payments.heard(PaymentDeclined, command.order_id)).code == "authentication_required"
-    assert sandbox.kinds(str(command.order_id)) == []
+    await payments.heard(PaymentRequiresAction, command.order_id)
+    action = await action_of(payments, command.order_id)
+    assert isinstance(action, PaymentAction)
+    assert action.client_secret is not None
+    assert action.next_action is not None
+    async with httpx.AsyncClient(trust_env=False) as browser:
+        page = action.next_action["redirect_to_url"]["url"]
+        assert (await browser.post(page, params={"outcome": outcome})).is_success
+    await payments.heard(said, command.order_id)
+    assert isinstance(await action_of(payments, command.order_id), Refusal)
+    assert not [seen for seen in payments.seen if action.client_secret.encode() in seen.body]
+
+
+async def test_who_does_not_wait_for_the_customer_has_nothing_for_him_to_do(payments: Harness) -> None:
+    refusal = await action_of(payments, new_id())
+    assert isinstance(refusal, Refusal)
+    assert refusal.slug == "no-action-required"
 
 
 async def test_what_can_not_be_taken_is_said_and_let_go(payments: Harness, sandbox: Sandbox) -> None:
@@ -87,6 +133,73 @@ async def test_what_can_not_be_taken_is_said_and_let_go(payments: Harness, sandb
     await payments.send(VoidPayment(order_id=command.order_id))
     await payments.heard(PaymentVoided, command.order_id)
     assert sandbox.kinds(str(command.order_id)) == ["authorised", "voided"]
+
+
+async def test_what_waits_for_the_customer_is_called_off(payments: Harness, sandbox: Sandbox) -> None:
+    command = order("pm_card_authenticationRequired")
+    await payments.send(command)
+    await payments.heard(PaymentRequiresAction, command.order_id)
+    await payments.send(VoidPayment(order_id=command.order_id))
+    await payments.heard(PaymentVoided, command.order_id)
+    assert isinstance(await action_of(payments, command.order_id), Refusal)
+    assert sandbox.kinds(str(command.order_id)) == []
+
+
+async def test_money_goes_back_in_parts_and_a_refund_asked_twice_has_one_effect(
+    payments: Harness, sandbox: Sandbox
+) -> None:
+    order_id = await captured(payments)
+    refunds = [refund_of(order_id, 500), refund_of(order_id, 1499), refund_of(order_id, 1)]
+    for refund, refunded in zip(refunds[:2], (500, 1999), strict=True):
+        for _ in range(2):
+            await payments.send(refund)
+        assert await payments.heard(PaymentRefunded, order_id) == PaymentRefunded(
+            order_id=order_id,
+            refund_id=refund.refund_id,
+            amount=refund.amount,
+            refunded=Money(amount=refunded, currency="EUR"),
+        )
+    await payments.send(refunds[2])
+    failed = await payments.heard(RefundFailed, order_id)
+    assert (failed.refund_id, failed.code) == (refunds[2].refund_id, "refund_exceeds_captured")
+    given_back = [entry["amount"] for entry in sandbox.entries(str(order_id)) if entry["kind"] == "refunded"]
+    assert given_back == [500, 1499]
+
+
+async def test_what_was_captured_for_nothing_goes_back_without_a_refund_id(payments: Harness, sandbox: Sandbox) -> None:
+    order_id = await captured(payments)
+    await payments.send(refund_of(order_id, 500))
+    await payments.heard(PaymentRefunded, order_id)
+    await payments.send(VoidPayment(order_id=order_id))
+    assert await payments.heard(PaymentRefunded, order_id) == PaymentRefunded(
+        order_id=order_id, amount=Money(amount=1499, currency="EUR"), refunded=PRICE
+    )
+    assert sandbox.kinds(str(order_id)) == ["authorised", "captured", "refunded", "refunded"]
+
+
+async def test_a_duty_to_pay_nothing_lasts_while_the_outcome_is_unknown(
+    payments: Harness, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = order("pm_sandbox_timeout_before")
+    await payments.send(command)
+
+    async def is_unknown() -> bool:
+        return (await row(payments, command.order_id)).status == "unknown"
+
+    await eventually(is_unknown, within=10)
+    await payments.send(VoidPayment(order_id=command.order_id))
+    await payments.send(another := order())
+    await payments.heard(PaymentAuthorised, another.order_id)
+
+    async def is_a_duty() -> bool:
+        found = await row(payments, command.order_id)
+        return (found.goal, found.status, found.check_at is not None) == ("nothing", "unknown", True)
+
+    await eventually(is_a_duty, within=10)
+    monkeypatch.setattr(store, "QUIET_AFTER", timedelta(0))
+    await payments.heard(PaymentVoided, command.order_id, within=15)
+    assert sandbox.kinds(str(command.order_id)) == []
+    assert (await row(payments, command.order_id)).check_at is None
 
 
 async def test_a_gateway_that_failed_is_asked_again(payments: Harness, sandbox: Sandbox) -> None:
@@ -116,7 +229,7 @@ async def test_sent_twice_it_is_charged_and_said_once(payments: Harness, sandbox
     assert sandbox.kinds(str(command.order_id)) == ["authorised", "captured"]
 
 
-async def test_a_capture_that_overtakes_its_authorisation_is_tried_again(payments: Harness, sandbox: Sandbox) -> None:
+async def test_a_capture_that_overtakes_its_authorisation_follows_it(payments: Harness, sandbox: Sandbox) -> None:
     command = order()
     await payments.send(CapturePayment(order_id=command.order_id))
     await payments.send(command)

@@ -23,14 +23,32 @@ async def hold(gateway: SandboxGateway, method: str, reference: str | None = Non
 
 async def test_money_is_held_taken_and_found(gateway: SandboxGateway) -> None:
     held = await hold(gateway, "pm_card_visa", "order-1")
-    assert held == Outcome(status="authorised", gateway_id=held.gateway_id)
-    assert (await gateway.capture(held.gateway_id, key="order-1:capture")).status == "captured"
-    assert await gateway.find("order-1") == Outcome(status="captured", gateway_id=held.gateway_id)
+    assert (held.status, held.captured) == ("authorised", 0)
+    taken = await gateway.capture(held.gateway_id, key="order-1:capture")
+    assert (taken.status, taken.gateway_id, taken.captured) == ("captured", held.gateway_id, 1999)
+    assert await gateway.find("order-1") == taken
 
 
 async def test_money_is_let_go(gateway: SandboxGateway) -> None:
     held = await hold(gateway, "pm_card_visa", "order-2")
     assert (await gateway.void(held.gateway_id, key="order-2:void")).status == "voided"
+
+
+async def test_money_is_given_back_in_parts_and_told_by_refund(gateway: SandboxGateway) -> None:
+    held = await hold(gateway, "pm_card_visa")
+    await gateway.capture(held.gateway_id, key=uuid4().hex)
+    first, second = uuid4(), uuid4()
+    part = await gateway.refund(held.gateway_id, 500, first, key=uuid4().hex)
+    assert (part.status, part.captured, part.refunds) == ("captured", 1999, frozenset({first}))
+    refused = await gateway.refund(held.gateway_id, 1500, second, key=uuid4().hex)
+    assert (refused.code, refused.refunds) == ("refund_exceeds_captured", frozenset({first}))
+
+
+async def test_a_bank_may_not_take_money_back(gateway: SandboxGateway) -> None:
+    held = await hold(gateway, "pm_card_refundFail")
+    await gateway.capture(held.gateway_id, key=uuid4().hex)
+    refused = await gateway.refund(held.gateway_id, 500, uuid4(), key=uuid4().hex)
+    assert (refused.status, refused.code, refused.refunds) == ("captured", "refund_failed", frozenset())
 
 
 async def test_a_slow_gateway_is_waited_for(gateway: SandboxGateway) -> None:
@@ -49,6 +67,9 @@ async def test_a_decline_is_an_answer_with_its_code(gateway: SandboxGateway, met
 async def test_a_card_may_ask_for_the_customer(gateway: SandboxGateway) -> None:
     asked = await hold(gateway, "pm_card_authenticationRequired")
     assert (asked.status, asked.code) == ("requires_action", "authentication_required")
+    assert asked.client_secret is not None
+    assert asked.next_action is not None
+    assert asked.next_action["type"] == "redirect_to_url"
 
 
 async def test_a_refused_capture_leaves_the_payment_as_it_was_with_a_code(gateway: SandboxGateway) -> None:
@@ -102,6 +123,22 @@ async def test_what_the_gateway_does_not_understand_is_a_defect(gateway: Sandbox
     await hold(gateway, "pm_card_visa", "order-7")
     with pytest.raises(GatewayRefusal, match="idempotency"):
         await gateway.authorise("order-7", Money(amount=1, currency="EUR"), "pm_card_visa", key="order-7:authorise")
+
+
+@pytest.mark.parametrize("nonsense", [b"<html>", b"{}", b'{"id": "pay_1", "status": "eaten"}'])
+async def test_nonsense_is_an_unknown_outcome(nonsense: bytes) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\nconnection: close\r\n\r\n" % len(nonsense) + nonsense)
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        gateway = SandboxGateway(f"http://127.0.0.1:{port}", KEY)
+        with pytest.raises(GatewayUnknown, match="errors in what the gateway says"):
+            await hold(gateway, "pm_card_visa")
+        await gateway.aclose()
 
 
 async def test_after_the_gateway_was_killed_the_same_key_gives_the_same_payment(tmp_path: Path) -> None:
