@@ -133,8 +133,8 @@ def next_act(payment: Payment) -> Act | None:
         return None if due is None else GiveBack(due.refund_id, due.amount)
     if payment.goal == "nothing":
         return Void() if payment.status in ("requires_action", "authorised", "failed") else None
-    if payment.status == "pending" and payment.amount is not None:
-        return Authorise()
+    if payment.status in ("pending", "unknown") and payment.gateway_id is None and payment.amount is not None:
+        return Authorise()  # once more, where its outcome is not known: the key makes it one effect
     return Capture() if (payment.goal, payment.status) == ("captured", "authorised") else None
 
 
@@ -208,10 +208,8 @@ def _told_nothing(payment: Payment) -> Payment:
     """Where a request may still be under way, nothing is no answer to "will there be anything?"."""
     if payment.gateway_id is not None or payment.status not in ("pending", "unknown"):
         return payment
-    if payment.goal != "nothing":
-        return replace(payment, status="pending")
     is_final = payment.status == "pending" or payment.quiet
-    return replace(payment, status="voided") if is_final else payment
+    return replace(payment, status="voided" if payment.goal == "nothing" else "pending") if is_final else payment
 
 
 def _is_old(payment: Payment, outcome: Outcome) -> bool:

@@ -3,7 +3,7 @@
 from collections import Counter
 from dataclasses import dataclass, field, replace
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from broker.ids import new_id
@@ -128,6 +128,7 @@ attempts = st.tuples(st.sampled_from((None, *COMMANDS)), fates)
 
 
 @settings(max_examples=500, deadline=None)
+@example([(None, "late"), (COMMANDS[2], "late"), (COMMANDS[0], "lost after")])
 @given(st.lists(attempts, max_size=12))
 def test_whatever_gets_lost_facts_are_said_once_and_the_books_agree(story: list[tuple[Command | None, str]]) -> None:
     history = History()

@@ -108,7 +108,7 @@ def test_what_the_customer_settled_is_said_and_the_secret_forgotten(outcome: Out
 
 def test_no_answer_is_an_unknown_outcome_and_says_nothing() -> None:
     payment, said = told(ASKED, None)
-    assert (payment.status, said, next_act(payment)) == ("unknown", (), None)
+    assert (payment.status, said) == ("unknown", ())
     assert again(payment, [Step(Authorise(), None)]) == "later"
 
 
@@ -118,7 +118,15 @@ def test_an_unknown_outcome_is_resolved_by_looking() -> None:
 
 def test_where_the_gateway_has_nothing_it_is_asked_again() -> None:
     payment, said = told(after(ASKED, None), NOTHING, Look())
-    assert (payment.status, said, next_act(payment)) == ("pending", (), Authorise())
+    assert (payment.status, said, next_act(payment)) == ("unknown", (), Authorise())
+
+
+def test_a_look_from_before_does_not_make_an_unknown_outcome_known() -> None:
+    unknown = after(ASKED, None)
+    for goal, is_final in (("authorised", "pending"), ("nothing", "voided")):
+        payment = replace(unknown, goal=goal)
+        assert told(payment, NOTHING, Look())[0].status == "unknown"
+        assert told(replace(payment, quiet=True), NOTHING, Look())[0].status == is_final
 
 
 # --- capture ----------------------------------------------------------------------------------------------------------
