@@ -1,6 +1,7 @@
 """`python -m infra.sandbox_gateway`: serves the sandbox gateway on 127.0.0.1 until SIGTERM.
 
-Settings: HEDGEROW_GATEWAY_PORT, HEDGEROW_GATEWAY_LEDGER (a SQLite file) and HEDGEROW_GATEWAY_KEY (the secret key).
+Settings: HEDGEROW_GATEWAY_PORT, HEDGEROW_GATEWAY_LEDGER (a SQLite file) and HEDGEROW_GATEWAY_KEY (the secret key);
+where webhooks are wanted, HEDGEROW_GATEWAY_WEBHOOK_URL and HEDGEROW_GATEWAY_WEBHOOK_SECRET.
 """
 
 import asyncio
@@ -14,19 +15,24 @@ from granian.server.embed import Server
 
 from infra.sandbox_gateway.app import make_app
 from infra.sandbox_gateway.ledger import Ledger
+from infra.sandbox_gateway.webhooks import Webhooks
 
 
-async def serve(server: Server, *, grace: float = 1.0) -> None:
+async def serve(server: Server, webhooks: Webhooks, *, grace: float = 1.0) -> None:
     """Serve until SIGTERM or SIGINT; requests that are held open on purpose are cut after `grace` seconds."""
     asked_to_end = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, asked_to_end.set)
     serving = asyncio.create_task(server.serve())
     ending = asyncio.create_task(asked_to_end.wait())
-    await asyncio.wait({serving, ending}, return_when=asyncio.FIRST_COMPLETED)
+    sending = asyncio.create_task(webhooks.send_forever())
+    await asyncio.wait({serving, ending, sending}, return_when=asyncio.FIRST_COMPLETED)
+    ended = [task for task in (serving, sending) if task.done()]
+    sending.cancel()
+    ending.cancel()
+    for task in ended:
+        await task
     if serving.done():
-        ending.cancel()
-        await serving
         return
     server.stop()  # type: ignore[no-untyped-call]
     await asyncio.wait({serving}, timeout=grace)
@@ -35,10 +41,12 @@ async def serve(server: Server, *, grace: float = 1.0) -> None:
 def main() -> None:
     """Read the settings and serve."""
     ledger = Ledger(Path(os.environ["HEDGEROW_GATEWAY_LEDGER"]))
-    app = make_app(ledger, os.environ["HEDGEROW_GATEWAY_KEY"])
+    secret = os.environ.get("HEDGEROW_GATEWAY_WEBHOOK_SECRET", "")
+    webhooks = Webhooks(ledger, os.environ.get("HEDGEROW_GATEWAY_WEBHOOK_URL") or None, secret)
+    app = make_app(ledger, os.environ["HEDGEROW_GATEWAY_KEY"], webhooks)
     port = int(os.environ["HEDGEROW_GATEWAY_PORT"])
     server = Server(app, "127.0.0.1", port, interface=Interfaces.ASGINL, websockets=False, log_level=LogLevels.error)
-    asyncio.run(serve(server))
+    asyncio.run(serve(server, webhooks))
     ledger.close()
 
 

@@ -1,4 +1,5 @@
-"""The gateway's HTTP surface: `/v1/payments`, `/v1/ledger`, and the page on which a customer proves who they are."""
+"""The gateway's HTTP surface: `/v1/payments`, `/v1/ledger`, `/v1/webhooks`, and the page on which a customer proves who
+they are."""
 
 import asyncio
 import hmac
@@ -16,6 +17,7 @@ from infra.sandbox_gateway.idempotency import Keys, fingerprint_of
 from infra.sandbox_gateway.ledger import Ledger
 from infra.sandbox_gateway.methods import Method, method_named
 from infra.sandbox_gateway.payment import Answer, ErrorType, NewPayment, NewRefund, Payment, error
+from infra.sandbox_gateway.webhooks import Script, Webhooks
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 _PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Sandbox bank</title>
@@ -24,9 +26,9 @@ _FORMS = """<form method="post" action="?outcome=succeeded"><button>Complete</bu
 <form method="post" action="?outcome=failed"><button>Fail</button></form>"""
 
 
-def make_app(ledger: Ledger, secret_key: str) -> Starlette:
+def make_app(ledger: Ledger, secret_key: str, webhooks: Webhooks) -> Starlette:
     """The gateway over this ledger; its clients prove themselves with the secret key."""
-    gateway = Gateway(ledger)
+    gateway = Gateway(ledger, webhooks)
 
     def private(endpoint: Endpoint) -> Endpoint:
         async def checked(request: Request) -> Response:
@@ -46,6 +48,7 @@ def make_app(ledger: Ledger, secret_key: str) -> Starlette:
             Route("/v1/payments/{id}/void", private(partial(gateway.change, effects.void)), methods=["POST"]),
             Route("/v1/payments/{id}/refund", private(gateway.refund), methods=["POST"]),
             Route("/v1/ledger", private(gateway.list_entries), methods=["GET"]),
+            Route("/v1/webhooks", private(gateway.script_webhooks), methods=["PUT"]),
             Route("/authentications/{id}", gateway.authenticate, methods=["GET", "POST"]),
             Route("/healthz", _healthz, methods=["GET"]),
         ]
@@ -55,8 +58,9 @@ def make_app(ledger: Ledger, secret_key: str) -> Starlette:
 class Gateway:
     """The endpoints. Each write runs once an idempotency key."""
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Ledger, webhooks: Webhooks) -> None:
         self._ledger = ledger
+        self._webhooks = webhooks
         self._keys = Keys(ledger)
 
     async def authorise(self, request: Request) -> Response:
@@ -106,6 +110,14 @@ class Gateway:
         entries = self._ledger.entries(request.query_params.get("reference"))
         return JSONResponse({"object": "list", "data": entries})
 
+    async def script_webhooks(self, request: Request) -> Response:
+        """How webhooks behave from now on."""
+        try:
+            self._webhooks.script = Script.model_validate_json(await request.body())
+        except ValidationError as invalid:
+            return _malformed(invalid)
+        return JSONResponse(self._webhooks.script.model_dump())
+
     async def authenticate(self, request: Request) -> Response:
         """The bank's page: the customer completes or fails; `?outcome=` does it without a click."""
         payment = self._ledger.payment(request.path_params["id"])
@@ -114,7 +126,8 @@ class Gateway:
         outcome = request.query_params.get("outcome")
         if outcome in ("succeeded", "failed"):
             settle = partial(effects.settle, self._ledger, payment, succeeded=outcome == "succeeded")
-            self._ledger.together(settle)
+            self._ledger.together(settle, tell_at=self._webhooks.tell_at())
+            await self._webhooks.send_now()
             payment = self._ledger.payment(payment.id) or payment
         words = f"A payment of {payment.amount} {payment.currency} (minor units): {payment.status.replace('_', ' ')}."
         return HTMLResponse(_PAGE.format(words=words, forms=_FORMS if payment.status == "requires_action" else ""))
@@ -130,7 +143,8 @@ class Gateway:
             await asyncio.sleep(method.slow_seconds)
             if method.silent == "before":
                 return await _never_answer(request)
-            answer = self._keys.do(key, fingerprint, effect)
+            answer = self._keys.do(key, fingerprint, effect, tell_at=self._webhooks.tell_at(method))
+        await self._webhooks.send_now()
         return await _never_answer(request) if method.silent == "after" else _respond(answer)
 
 

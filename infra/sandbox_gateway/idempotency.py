@@ -40,15 +40,15 @@ class Keys:
         finally:
             self._in_progress.discard(key)
 
-    def do(self, key: str, fingerprint: str, effect: Callable[[], Answer]) -> Answer:
-        """The effect and its answer, in one transaction."""
+    def do(self, key: str, fingerprint: str, effect: Callable[[], Answer], *, tell_at: float | None) -> Answer:
+        """The effect, its answer and its webhooks, in one transaction."""
 
         def effect_and_answer() -> Answer:
             answer = effect()
             self._ledger.keep_answer(key, fingerprint, answer)
             return answer
 
-        return self._ledger.together(effect_and_answer)
+        return self._ledger.together(effect_and_answer, tell_at=tell_at)
 
 
 def fingerprint_of(method: str, path: str, body: bytes) -> str:

@@ -1,13 +1,16 @@
-"""The ledger: one SQLite file with the payments, every movement of money, and the answers kept for idempotency keys.
+"""The ledger: one SQLite file with the payments, every movement of money, the answers kept for idempotency keys, and
+the webhooks to be sent.
 
 One process writes, from one thread: a transaction is never interleaved with another.
 """
 
 import json
 import sqlite3
+import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+from uuid import uuid4
 
 from infra.sandbox_gateway.payment import Answer, Kind, Payment, now
 
@@ -21,7 +24,18 @@ CREATE INDEX IF NOT EXISTS entries_by_reference ON entries (reference);
 CREATE TABLE IF NOT EXISTS answers (
     key TEXT PRIMARY KEY, fingerprint TEXT NOT NULL, status INTEGER NOT NULL, body TEXT NOT NULL, at TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS failures (reference TEXT PRIMARY KEY);
+CREATE TABLE IF NOT EXISTS webhooks (
+    id INTEGER PRIMARY KEY, body TEXT NOT NULL, attempts INTEGER NOT NULL DEFAULT 0, due_at REAL);
+CREATE INDEX IF NOT EXISTS webhooks_due ON webhooks (due_at) WHERE due_at IS NOT NULL;
 """
+
+
+class Webhook(NamedTuple):
+    """An event as it is sent, and how often that was tried."""
+
+    id: int
+    body: str
+    attempts: int
 
 
 class Ledger:
@@ -38,16 +52,40 @@ class Ledger:
         """Fold the write-ahead log into the file."""
         self._connection.close()
 
-    def together(self, effect: Callable[[], Answer]) -> Answer:
-        """Do all of the effect or nothing of it."""
+    def together(self, effect: Callable[[], Answer], *, tell_at: float | None = None) -> Answer:
+        """Do all of the effect or nothing of it; with `tell_at`, its movements of money become webhooks, due then."""
         self._connection.execute("BEGIN IMMEDIATE")
         try:
+            last = self._connection.execute("SELECT max(id) AS id FROM entries").fetchone()["id"] or 0
             answer = effect()
+            if tell_at is not None:
+                self._tell(after=last, at=tell_at)
         except BaseException:
             self._connection.execute("ROLLBACK")
             raise
         self._connection.execute("COMMIT")
         return answer
+
+    def _tell(self, *, after: int, at: float) -> None:
+        moved = "SELECT kind, body FROM entries JOIN payments ON payments.id = payment WHERE entries.id > ?"
+        for row in self._connection.execute(moved, (after,)).fetchall():
+            event = {"id": f"evt_{uuid4().hex}", "object": "event", "type": f"payment.{row['kind']}"}
+            body = json.dumps({**event, "created": int(time.time()), "data": json.loads(row["body"])})
+            self._connection.execute("INSERT INTO webhooks (body, due_at) VALUES (?, ?)", (body, at))
+
+    def webhooks(self, *, due_at: float) -> list[Webhook]:
+        """Those that are due, the oldest first."""
+        due = "SELECT id, body, attempts FROM webhooks WHERE due_at <= ? ORDER BY id"
+        return [Webhook(*row) for row in self._connection.execute(due, (due_at,))]
+
+    def close_webhook(self, id_: int) -> None:
+        """It has arrived."""
+        self._connection.execute("UPDATE webhooks SET attempts = attempts + 1, due_at = NULL WHERE id = ?", (id_,))
+
+    def postpone_webhook(self, id_: int, *, due_at: float) -> None:
+        """It has not arrived, and is tried again."""
+        row = (due_at, id_)
+        self._connection.execute("UPDATE webhooks SET attempts = attempts + 1, due_at = ? WHERE id = ?", row)
 
     def keep_answer(self, key: str, fingerprint: str, answer: Answer) -> None:
         """Remember the first answer of an idempotency key."""

@@ -14,16 +14,18 @@ from typing import Any
 import httpx
 
 KEY = "sk_test_of_a_sandbox"
+WEBHOOK_SECRET = "whsec_of_a_sandbox"
 
 
 class Sandbox:
     """One port and one ledger file; the process behind them comes and goes."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, webhook_url: str = "") -> None:
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.port: int = free.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
         self.ledger = folder / "ledger.sqlite"
+        self._webhook_url = webhook_url
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -32,6 +34,8 @@ class Sandbox:
             "HEDGEROW_GATEWAY_PORT": str(self.port),
             "HEDGEROW_GATEWAY_LEDGER": str(self.ledger),
             "HEDGEROW_GATEWAY_KEY": KEY,
+            "HEDGEROW_GATEWAY_WEBHOOK_URL": self._webhook_url,
+            "HEDGEROW_GATEWAY_WEBHOOK_SECRET": WEBHOOK_SECRET,
         }
         command = (sys.executable, "-m", "infra.sandbox_gateway")
         self._process = subprocess.Popen(command, env=os.environ | settings)
@@ -56,6 +60,11 @@ class Sandbox:
         headers = {"Authorization": f"Bearer {KEY}"}
         return httpx.AsyncClient(base_url=self.url, headers=headers, timeout=10, trust_env=False)
 
+    def script_webhooks(self, **script: Any) -> None:
+        """How webhooks behave from now on; without a word, as usual."""
+        headers = {"Authorization": f"Bearer {KEY}"}
+        httpx.put(f"{self.url}/v1/webhooks", json=script, headers=headers, trust_env=False).raise_for_status()
+
     def entries(self, reference: str | None = None) -> list[dict[str, Any]]:
         """What happened to the money, oldest first."""
         asked = {} if reference is None else {"reference": reference}
@@ -76,9 +85,9 @@ class Sandbox:
 
 
 @contextmanager
-def running_sandbox(folder: Path) -> Iterator[Sandbox]:
+def running_sandbox(folder: Path, *, webhook_url: str = "") -> Iterator[Sandbox]:
     """A sandbox gateway that is up, with its ledger in `folder`; killed at the end."""
-    sandbox = Sandbox(folder)
+    sandbox = Sandbox(folder, webhook_url=webhook_url)
     sandbox.start()
     try:
         yield sandbox
