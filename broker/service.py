@@ -34,14 +34,26 @@ def Http(
     who: Who = "user",
     query: tuple[str, ...] = (),
     wait: str | None = None,
+    headers: Mapping[str, str] | None = None,
+    raw: str | None = None,
 ) -> Route:
     """How an operation is reached over HTTP. Only `who="anyone"` needs no access token.
 
     Fields named in the path come from the path, those in `query` (for GET and DELETE: all others) from the query
-    string, the rest from the JSON body.
+    string, those in `headers` (header -> field) from headers, the rest from the JSON body. `raw` names the field that
+    gets the body as it came, as text.
     """
     return Route.model_validate(
-        {"method": method, "path": path, "status": status, "who": who, "query": query, "wait": wait}
+        {
+            "method": method,
+            "path": path,
+            "status": status,
+            "who": who,
+            "query": query,
+            "wait": wait,
+            "headers": {header.lower(): field for header, field in (headers or {}).items()},
+            "raw": raw,
+        }
     )
 
 
@@ -274,12 +286,14 @@ def _complete(route: Route, operation: type[Operation[Any]]) -> Route:
     """Name the fields of the query string. Raises ValueError if path and operation do not fit."""
     in_path = [segment[1:-1] for segment in route.path.split("/") if segment.startswith("{")]
     fields = set(operation.model_fields)
-    for name in (*in_path, *route.query, *([route.wait] if route.wait else ())):
+    named = (route.wait, route.raw, *route.headers.values())
+    for name in (*in_path, *route.query, *(name for name in named if name)):
         if name not in fields:
             raise ValueError(f"{route.method} {route.path}: {operation.__name__} has no field {name}")
     if route.query or route.method not in _METHODS_WITHOUT_BODY:
         return route
-    return route.model_copy(update={"query": tuple(name for name in operation.model_fields if name not in in_path)})
+    left = tuple(name for name in operation.model_fields if name not in in_path and name not in named)
+    return route.model_copy(update={"query": left})
 
 
 def _offer(answerer: Answerer) -> Offer:

@@ -14,7 +14,9 @@ class Route(Message):
     """How an operation is reached over HTTP.
 
     `{name}` in the path is a field, `query` lists the fields of the query string, `wait` names the field that gets the
-    seconds of a `Prefer: wait` header (RFC 7240, 4.3); every other field is in the JSON body.
+    seconds of a `Prefer: wait` header (RFC 7240, 4.3), `headers` gives fields the values of headers (their names in
+    small letters); every other field is in the JSON body. With `raw`, that field gets the whole body as text instead,
+    whatever its media type.
     """
 
     method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
@@ -23,6 +25,8 @@ class Route(Message):
     who: Who = "user"
     query: tuple[str, ...] = ()
     wait: str | None = None
+    headers: dict[str, str] = {}
+    raw: str | None = None
 
 
 class Offer(Message):

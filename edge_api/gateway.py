@@ -72,6 +72,8 @@ class Gateway:
         if target.record.is_away:
             raise RefusedError(nobody_there())
         params = reading.fields_in_url(target.route, in_path, scope["query_string"])
+        if target.route.headers:
+            params = {**params, **reading.fields_in_headers(target.route, headers)}
         wait = reading.seconds_to_wait(target.route, headers)
         if wait and target.route.wait:
             params = {**params, target.route.wait: str(wait)}

@@ -18,7 +18,7 @@ from contracts.base import (
     nobody_there,
     unauthenticated,
 )
-from contracts.presence import Who
+from contracts.presence import Route, Who
 from edge_api.problems import (
     bad_answer,
     bad_idempotency_key,
@@ -28,6 +28,7 @@ from edge_api.problems import (
     internal_error,
     keys_unavailable,
     malformed_url,
+    not_text,
     overloaded,
     unsupported_media_type,
     url_too_long,
@@ -107,7 +108,7 @@ def _operation(target: Target, components: Components) -> dict[str, Any]:
         "tags": [service],
         "summary": offer.summary,
         "security": _SECURITY[route.who],
-        "parameters": _parameters(offer.request, in_path, route.query, components, service),
+        "parameters": _parameters(offer.request, in_path, route, components, service),
         "responses": _responses(target, components),
     }
     if offer.kind == "write":
@@ -120,27 +121,32 @@ def _operation(target: Target, components: Components) -> dict[str, Any]:
 
 
 def _parameters(
-    request: Schema, in_path: list[str], in_query: Iterable[str], components: Components, service: str
+    request: Schema, in_path: list[str], route: Route, components: Components, service: str
 ) -> list[Schema]:
-    places = [(name, "path") for name in in_path] + [(name, "query") for name in in_query if name not in in_path]
+    places = [(name, "path", name) for name in in_path]
+    places += [(name, "query", name) for name in route.query if name not in in_path]
+    places += [(header, "header", name) for header, name in route.headers.items()]
     properties, required = request.get("properties", {}), request.get("required", ())
     return [
         {
-            "name": name,
+            "name": public,
             "in": place,
             "required": place == "path" or name in required,
             "schema": components.add(
                 {**properties.get(name, {"type": "string"}), "$defs": request.get("$defs", {})}, service=service
             ),
         }
-        for name, place in places
+        for public, place, name in places
     ]
 
 
 def _body(target: Target, in_path: list[str], components: Components) -> Schema | None:
     if target.route.method in ("GET", "DELETE"):
         return None
-    request, elsewhere = target.offer.request, {*in_path, *target.route.query, target.route.wait}
+    if target.route.raw is not None:
+        return {"required": True, "content": {"*/*": {"schema": {"type": "string"}}}}
+    route = target.route
+    request, elsewhere = target.offer.request, {*in_path, *route.query, route.wait, *route.headers.values()}
     properties = {name: schema for name, schema in request.get("properties", {}).items() if name not in elsewhere}
     if not properties:
         return None
@@ -181,7 +187,9 @@ def _usual_refusals(target: Target) -> list[RefusalKind]:
     kinds += [nobody_there, broker_away, overloaded, keys_unavailable, deadline_passed]
     if target.route.who == "staff":
         kinds.append(forbidden)
-    if target.route.method not in ("GET", "DELETE"):
+    if target.route.raw is not None:
+        kinds += [not_text, body_too_slow, body_too_large]
+    elif target.route.method not in ("GET", "DELETE"):
         kinds += [malformed_json, body_too_slow, body_too_large, unsupported_media_type]
     if target.offer.kind == "write":
         kinds += [bad_idempotency_key, key_in_progress, key_reused]

@@ -16,6 +16,7 @@ bad_idempotency_key = refusal("bad-idempotency-key", 400, "An idempotency key is
 body_too_slow = refusal("body-too-slow", 408, "The body did not arrive in time.")
 url_too_long = refusal("url-too-long", 414, "The address is longer than 8 KiB.")
 body_too_large = refusal("body-too-large", 413, "The body is larger than 1 MiB.")
+not_text = refusal("not-text", 400, "The body is not text in UTF-8.")
 unsupported_media_type = refusal("unsupported-media-type", 415, "The body must be application/json.")
 internal_error = refusal("internal-error", 500, "Something went wrong here.")
 bad_answer = refusal("bad-answer", 502, "The service's answer makes no sense.")

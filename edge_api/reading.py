@@ -4,6 +4,7 @@ Promise: a field of the address that the route does not list is refused, and so 
 the JSON fits the operation is for the service to say.
 """
 
+import json
 import re
 from collections.abc import Mapping
 from random import getrandbits
@@ -17,6 +18,7 @@ from edge_api.problems import (
     bad_idempotency_key,
     fields_refused,
     malformed_url,
+    not_text,
     unsupported_media_type,
     url_too_long,
 )
@@ -24,6 +26,7 @@ from edge_api.problems import (
 MAX_QUERY_FIELDS = 100
 MAX_URL = 8192
 """It travels in the headers of a message, which must fit into one frame."""
+MAX_HEADER = 4096
 MAX_WAIT_SECONDS = 30
 NO_FIELDS = b"{}"
 _PRINTABLE = re.compile(rb"[\x21-\x7e]([\x20-\x7e]{0,253}[\x21-\x7e])?")
@@ -65,16 +68,37 @@ def _pairs(query: bytes) -> list[tuple[str, str]]:
 
 
 async def body_of(route: Route, incoming: Incoming) -> bytes:
-    """The body as it came, `{}` where there is none; with GET or DELETE it means nothing (RFC 9110, 9.3.1). Raises
-    RefusedError, ClientGoneError."""
+    """The body as it came, `{}` where there is none; with GET or DELETE it means nothing (RFC 9110, 9.3.1). A body that
+    is one field is that field as JSON. Raises RefusedError, ClientGoneError."""
     if route.method in ("GET", "DELETE"):
         return NO_FIELDS
     body = await incoming.body()
+    if route.raw is not None:
+        return json.dumps({route.raw: _text(body)}).encode()
     if not body:
         return NO_FIELDS
     if incoming.headers.get(b"content-type", b"").split(b";")[0].strip().lower() != b"application/json":
         raise RefusedError(unsupported_media_type())
     return body
+
+
+def _text(body: bytes) -> str:
+    try:
+        return body.decode()
+    except UnicodeDecodeError:
+        raise RefusedError(not_text()) from None
+
+
+def fields_in_headers(route: Route, headers: Headers) -> dict[str, str]:
+    """The fields that the route takes from headers, where the client sent them. Raises RefusedError."""
+    fields = {}
+    for header, name in route.headers.items():
+        value = headers.get(header.encode())
+        if value is not None:
+            if len(value) > MAX_HEADER:
+                raise fields_refused(invalid_request, (name, f"the header {header} is too long"))
+            fields[name] = value.decode("latin-1")
+    return fields
 
 
 def seconds_to_wait(route: Route, headers: Headers) -> int:

@@ -1,5 +1,6 @@
 """From HTTP to a message and back."""
 
+import json
 import re
 import time
 from uuid import UUID
@@ -37,6 +38,31 @@ async def test_the_body_is_passed_on_as_it_is(world: World) -> None:
     )
     assert response.status_code == 201
     assert world.lane.last.body == body
+
+
+async def test_a_raw_body_is_one_field_to_the_byte_whatever_its_type(world: World) -> None:
+    signed = offer("hooks.take.v1", "POST", "/hooks/{of}", headers={"x-signature": "signature"}, raw="body")
+    world.present("hooks", signed)
+    body = '{"b" : 1,\r\n "a":"caf\u00e9 \\u00e9"}\n'.encode()
+    for content_type in ("application/json; charset=utf-8", "text/plain", ""):
+        headers = {"X-Signature": "t=1,v1=ab", "content-type": content_type}
+        assert (await world.client.post("/hooks/bank", content=body, headers=headers)).is_success
+        assert json.loads(world.lane.last.body)["body"].encode() == body
+        assert world.lane.last.params == {"of": "bank", "signature": "t=1,v1=ab"}
+    await world.client.post("/hooks/bank")
+    assert (json.loads(world.lane.last.body), world.lane.last.params) == ({"body": ""}, {"of": "bank"})
+
+
+@pytest.mark.parametrize(
+    ("body", "signature", "slug"), [(b"\xff", "s", "not-text"), (b"{}", "s" * 5000, "invalid-request")]
+)
+async def test_a_raw_body_that_is_no_text_or_too_long_a_header_is_refused(
+    world: World, body: bytes, signature: str, slug: str
+) -> None:
+    world.present("hooks", offer("hooks.take.v1", "POST", "/hooks", headers={"x-signature": "signature"}, raw="body"))
+    response = await world.client.post("/hooks", content=body, headers={"x-signature": signature})
+    assert response.json()["type"] == f"/problems/{slug}"
+    assert world.lane.asked == []
 
 
 async def test_path_and_query_become_parameters(world: World) -> None:
