@@ -3,7 +3,7 @@
 from typing import Any, ClassVar
 from uuid import UUID
 
-from contracts.base import Command, Event, Message, Money, Query, refusal
+from contracts.base import Command, Event, Message, Money, Operation, Query, Slug, refusal
 
 no_action_required = refusal("no-action-required", 404, "This payment does not wait for the customer.")
 bad_signature = refusal("bad-signature", 400, "The signature of this webhook is missing, wrong or too old.")
@@ -22,6 +22,17 @@ class GetPaymentAction(Query[PaymentAction]):
     topic: ClassVar[str] = "payments.get-payment-action.v1"
     refusals = (no_action_required,)
     order_id: UUID
+
+
+class ReceiveWebhook(Operation[None]):
+    """Keep what a gateway tells on its own account. `body` is, to the byte, what was signed."""
+
+    topic: ClassVar[str] = "payments.receive-webhook.v1"
+    refusals = (bad_signature,)
+    answer_is_kept = False
+    gateway: Slug
+    body: str
+    signature: str = ""
 
 
 class AuthorisePayment(Command):

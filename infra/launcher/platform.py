@@ -62,7 +62,7 @@ class Platform:
         addresses = Addresses(f"http://127.0.0.1:{port}", f"http://127.0.0.1:{gateway_port}")
         self._addresses |= asdict(addresses)
         programs = await asyncio.gather(
-            asyncio.to_thread(services.gateway, self._state, gateway_port),
+            asyncio.to_thread(services.gateway, self._state, addresses),
             *(asyncio.to_thread(services.worker, self._state, servers, addresses, name) for name in self._services),
             asyncio.to_thread(services.edge, self._state, servers, port),
         )

@@ -41,12 +41,14 @@ def edge_port() -> int:
     return int(given)
 
 
-def gateway(state: State, port: int) -> Program:
+def gateway(state: State, addresses: Addresses) -> Program:
     """The sandbox gateway; it needs neither broker nor database."""
     environment = {
-        "HEDGEROW_GATEWAY_PORT": str(port),
+        "HEDGEROW_GATEWAY_PORT": str(urlsplit(addresses.gateway).port),
         "HEDGEROW_GATEWAY_LEDGER": str(state.folder / "gateway.sqlite"),
         "HEDGEROW_GATEWAY_KEY": state.secret("gateway.key"),
+        "HEDGEROW_GATEWAY_WEBHOOK_URL": f"{addresses.edge}/gateway-webhooks/sandbox",
+        "HEDGEROW_GATEWAY_WEBHOOK_SECRET": state.secret("gateway.webhooks"),
     }
     return _module(state, "gateway", "infra.sandbox_gateway", environment)
 
@@ -61,6 +63,7 @@ def worker(state: State, servers: Servers, addresses: Addresses, service: str) -
     if service == "payments":
         environment["HEDGEROW_GATEWAY_URL"] = addresses.gateway
         environment["HEDGEROW_GATEWAY_KEY"] = state.secret("gateway.key")
+        environment["HEDGEROW_GATEWAY_WEBHOOK_SECRET"] = state.secret("gateway.webhooks")
     return _module(state, service, f"workers.{service}", environment)
 
 

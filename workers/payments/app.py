@@ -9,6 +9,7 @@ from workers.payments.sandbox import SandboxGateway
 
 URL = "HEDGEROW_GATEWAY_URL"
 KEY = "HEDGEROW_GATEWAY_KEY"
+WEBHOOK_SECRET = "HEDGEROW_GATEWAY_WEBHOOK_SECRET"  # noqa: S105 - a setting's name
 
 
 def main() -> None:
@@ -22,4 +23,4 @@ def gateway() -> Gateway:
     for setting in (URL, KEY):
         if not os.environ.get(setting):
             sys.exit(f"{setting} is not set: the payments service needs the gateway's address and its secret key.")
-    return SandboxGateway(os.environ[URL], os.environ[KEY])
+    return SandboxGateway(os.environ[URL], os.environ[KEY], webhook_secret=os.environ.get(WEBHOOK_SECRET))

@@ -44,8 +44,26 @@ class Outcome:
     next_action: dict[str, Any] | None = None
 
 
+@dataclass(frozen=True, kw_only=True)
+class Webhook:
+    """What the gateway tells on its own account: that something happened to a payment of ours. It is a hint to look,
+    since it may come late, twice or before the answer that it belongs to. Without a `reference` of ours: somebody
+    else's payment."""
+
+    event_id: str
+    type: str
+    status: str
+    reference: UUID | None = None
+
+
 class Gateway(Protocol):
-    """A gateway with manual capture. A write asked again with the same key has no second effect."""
+    """A gateway with manual capture. A write asked again with the same key has no second effect. Its `name` is that of
+    its webhooks' route."""
+
+    name: str
+
+    def read_webhook(self, body: str, signature: str) -> Webhook | None:
+        """What a webhook tells; None for one that the gateway did not sign, or not now."""
 
     async def find(self, reference: str) -> Outcome:
         """What the gateway has under our reference; of several payments the one that holds or took money."""

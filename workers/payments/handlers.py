@@ -4,7 +4,7 @@ import asyncio
 
 from broker.outbox import Origin
 from broker.reader import Reader
-from broker.service import Service
+from broker.service import Http, Service
 from broker.transaction import Database, Transaction
 from contracts.base import Refusal
 from contracts.payments import (
@@ -19,14 +19,16 @@ from contracts.payments import (
     PaymentRefunded,
     PaymentRequiresAction,
     PaymentVoided,
+    ReceiveWebhook,
     RefundFailed,
     RefundPayment,
     VoidPayment,
+    bad_signature,
     no_action_required,
 )
 from workers.payments import store
 from workers.payments.asking import Steps, do_what_is_wanted, hold_money, pursue
-from workers.payments.gateway import Gateway
+from workers.payments.gateway import Gateway, Webhook
 from workers.payments.rules import Command, Look, Payment, again, learn, news, want
 
 service = Service(
@@ -57,6 +59,36 @@ async def record_what_became_of_it(command: Command, steps: Steps, tx: Transacti
 @service.answers(GetPaymentAction)
 async def tell_what_the_customer_has_to_do(question: GetPaymentAction, reader: Reader) -> PaymentAction | Refusal:
     return await store.find_action(reader, question.order_id) or no_action_required()
+
+
+# --- what the gateway tells on its own account ------------------------------------------------------------------------
+
+
+async def verify(asked: ReceiveWebhook, gateway: Gateway) -> Webhook | Refusal:
+    """What the webhook tells, if it is the gateway's."""
+    webhook = gateway.read_webhook(asked.body, asked.signature) if asked.gateway == gateway.name else None
+    return webhook or bad_signature()
+
+
+@service.answers(
+    ReceiveWebhook,
+    first=verify,
+    http=Http(
+        "POST",
+        "/gateway-webhooks/{gateway}",
+        status=204,
+        who="anyone",
+        raw="body",
+        headers={"Stripe-Signature": "signature"},
+    ),
+)
+async def keep_webhook(asked: ReceiveWebhook, webhook: Webhook, tx: Transaction) -> None:
+    await store.keep_webhook(tx.connection, asked.gateway, webhook)
+
+
+@service.every(seconds=3600)
+async def forget_old_webhooks(tx: Transaction) -> None:
+    await store.prune_webhooks(tx.connection)
 
 
 # --- what is not settled yet ------------------------------------------------------------------------------------------

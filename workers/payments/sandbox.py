@@ -1,15 +1,17 @@
 """The adapter of the sandbox gateway (infra/sandbox_gateway)."""
 
+import time
 from functools import cached_property
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 from uuid import UUID
 
 import aiohttp
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, StringConstraints, ValidationError
 
 from broker.telemetry import log
 from contracts.base import Money
-from workers.payments.gateway import Gateway, GatewayRefusal, GatewayUnknown, KeySpent, Outcome
+from workers.payments.gateway import Gateway, GatewayRefusal, GatewayUnknown, KeySpent, Outcome, Webhook
+from workers.payments.signatures import is_signed
 
 Read = TypeVar("Read", bound=BaseModel)
 _MOST_TELLING_LAST = ("declined", "voided", "requires_action", "authorised", "captured")
@@ -43,11 +45,28 @@ class _Found(BaseModel):
     data: tuple[_Payment, ...]
 
 
-class SandboxGateway(Gateway):
-    """Answers within `total` seconds or raises `GatewayUnknown`. Build it where the event loop runs, or before."""
+class _Subject(BaseModel):
+    reference: str
+    status: str
 
-    def __init__(self, url: str, secret_key: str, *, connect: float = 2.0, total: float = 10.0) -> None:
+
+class _Event(BaseModel):
+    id: Annotated[str, StringConstraints(min_length=1, max_length=255)]
+    type: Annotated[str, StringConstraints(max_length=255)]
+    data: _Subject
+
+
+class SandboxGateway(Gateway):
+    """Answers within `total` seconds or raises `GatewayUnknown`. Build it where the event loop runs, or before. Without
+    a `webhook_secret` no webhook is believed."""
+
+    name = "sandbox"
+
+    def __init__(
+        self, url: str, secret_key: str, *, webhook_secret: str | None = None, connect: float = 2.0, total: float = 10.0
+    ) -> None:
         self._url = url
+        self._webhook_secret = webhook_secret
         self._headers = {"Authorization": f"Bearer {secret_key}"}
         self._timeout = aiohttp.ClientTimeout(total=total, sock_connect=connect)
 
@@ -58,6 +77,18 @@ class SandboxGateway(Gateway):
     async def aclose(self) -> None:
         """Close the connections."""
         await self._session.close()
+
+    def read_webhook(self, body: str, signature: str) -> Webhook | None:
+        secret = self._webhook_secret
+        if not secret or not is_signed(body, signature, secret, now=time.time()):
+            return None
+        try:
+            event = _Event.model_validate_json(body)
+        except ValidationError as nonsense:
+            log.error("the gateway signs nonsense", errors=nonsense.errors(include_input=False, include_url=False))
+            return None
+        reference = _uuid(event.data.reference)
+        return Webhook(event_id=event.id, type=event.type, status=event.data.status, reference=reference)
 
     async def find(self, reference: str) -> Outcome:
         status, body = await self._ask("GET", "/v1/payments", params={"reference": reference})
@@ -127,7 +158,7 @@ def _outcome(payment: _Payment, code: str | None = None) -> Outcome:
 
 
 def _uuid(text: str) -> UUID | None:
-    """None for a refund that somebody else made."""
+    """None for what is not ours."""
     try:
         return UUID(text)
     except ValueError:

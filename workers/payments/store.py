@@ -10,6 +10,7 @@ import asyncpg
 from broker.reader import Reader
 from contracts.base import Money
 from contracts.payments import PaymentAction
+from workers.payments.gateway import Webhook
 from workers.payments.rules import Payment, Refund, When
 
 QUIET_AFTER = timedelta(minutes=10)
@@ -50,6 +51,15 @@ _RECORD_REFUND = """
 INSERT INTO refunds (refund_id, order_id, amount, status, code, asked_for) VALUES ($1, $2, $3, $4, $5, $6)
 ON CONFLICT (refund_id) DO UPDATE SET status = $4, code = $5, updated_at = now()
 """
+_KEEP_WEBHOOK = """
+WITH kept AS (
+    INSERT INTO webhooks (gateway, event_id, type, order_id) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING
+    RETURNING order_id
+)
+UPDATE payments SET check_at = now(), checks = 0 FROM kept
+WHERE payments.order_id = kept.order_id AND (payments.check_at IS NOT NULL OR payments.status <> $5)
+"""
+_PRUNE_WEBHOOKS = "DELETE FROM webhooks WHERE received_at < now() - interval '30 days'"
 _ACTION = """
 SELECT jsonb_build_object('client_secret', client_secret, 'next_action', next_action)::text FROM payments
 WHERE order_id = $1 AND status = 'requires_action' AND goal <> 'nothing'
@@ -68,6 +78,17 @@ async def find_action(reader: Reader, order_id: UUID) -> PaymentAction | None:
     """What the customer has to do for this order, if anything."""
     row = await reader.fetchrow(_ACTION, order_id)
     return None if row is None else PaymentAction.model_validate_json(row[0])
+
+
+async def keep_webhook(connection: asyncpg.Connection, gateway: str, webhook: Webhook) -> None:
+    """Remember what the gateway told; told for the first time, and news to us, it is looked into at once."""
+    told = (webhook.event_id, webhook.type, webhook.reference, webhook.status)
+    await connection.execute(_KEEP_WEBHOOK, gateway, *told)
+
+
+async def prune_webhooks(connection: asyncpg.Connection) -> None:
+    """Forget webhooks that are too old to come again: the gateway gives up after three days."""
+    await connection.execute(_PRUNE_WEBHOOKS)
 
 
 async def claim(connection: asyncpg.Connection, order_id: UUID, *, with_refunds: bool) -> Payment:

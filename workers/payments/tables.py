@@ -69,6 +69,18 @@ class PaymentRow(PaymentsTable, table=True):
     updated_at: datetime = _now()
 
 
+class WebhookRow(PaymentsTable, table=True):
+    """That a gateway told something, so that it is heard once."""
+
+    __tablename__ = "webhooks"
+    __table_args__ = (Index("webhooks_received_at_idx", "received_at"),)
+    gateway: str = Field(sa_type=Text, primary_key=True)
+    event_id: str = Field(sa_type=Text, primary_key=True)
+    type: str = Field(sa_type=Text)
+    order_id: UUID | None = None
+    received_at: datetime = _now()
+
+
 class RefundRow(PaymentsTable, table=True):
     """Money that goes back. One that no order `asked_for` is the rest of a payment for nothing."""
 
