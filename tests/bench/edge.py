@@ -8,10 +8,11 @@ with the broker's queue as balancer; NestJS takes replies by direct reply-to, as
 """
 
 import json
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -19,21 +20,24 @@ from typing import Literal
 from uuid import uuid4
 
 import httpx
+import psutil
 
 from infra.launcher import services
 from infra.launcher.failure import Failure
 from infra.launcher.leftovers import wait_until
 from infra.launcher.provision import Servers, provision_login
+from tests.bench.costs import Meter, Parts
 from tests.bench.ground import Ground, ground, running
 from tests.bench.node import peer
 from tests.bench.rounds import Figures, Plan, Table, alternate, compare
-from tests.bench.wrk import load
+from tests.bench.wrk import WARM_UP_SECONDS, load
 from tests.support.platform import free_port
 from workers.users.tokens import Signer
 
 Dress = Literal["bare", "full"]
 OURS, LIMIT = "Hedgerow", "our edge alone, /healthz"
 RATE, P99 = "requests/s", "p99 ms"
+PARTS = ("front's core-µs", "worker's core-µs", "broker's core-µs")
 PEERS = {
     "moleculer-web + Moleculer": ("moleculer/moleculer.mjs", "builtin"),
     "the same, the broker balances": ("moleculer/moleculer.mjs", "queue"),
@@ -43,10 +47,11 @@ PEERS = {
 
 @dataclass(frozen=True)
 class Front:
-    """One side, where it answers and who may ask it."""
+    """One side, where it answers, who may ask it, and whose processor time an answer costs."""
 
     url: str
     signer: Signer | None = None
+    parts: Parts = field(default_factory=dict)
 
     def token(self) -> str | None:
         """A fresh access token, where one is wanted."""
@@ -56,7 +61,9 @@ class Front:
 
     def load(self, seconds: float) -> Figures:
         """Closed loop."""
-        return load(self.url, seconds=seconds, token=self.token())
+        meter = Meter(self.parts)
+        figures = load(self.url, seconds=seconds, token=self.token())
+        return {**figures, **meter.each(figures[RATE] * (max(1, round(seconds)) + WARM_UP_SECONDS))}
 
     def check(self) -> None:
         """Raises `Failure` unless it answers what it should to whom it should."""
@@ -93,6 +100,18 @@ def _compare(here: Ground, dress: Dress, plan: Plan) -> Table:
     return table.saying(
         compare(ours, theirs, at_least=target, what="Our rate against the fastest peer's"),
         compare(their_p99, our_p99, at_least=1.0, what="The best peer's p99 against ours"),
+        _floor(table, target * theirs),
+    )
+
+
+def _floor(table: Table, wanted: float) -> str:
+    """What the machine can carry, and what would have to be spared."""
+    front, worker, broker = (table.figure(OURS, part) for part in PARTS)
+    cores = os.cpu_count() or 1
+    return (
+        f"A request costs our edge {front:.0f} core-µs, the worker {worker:.0f}, the broker {broker:.0f}:"
+        f" {cores} cores are full at {cores * 1e6 / (front + worker + broker):,.0f}/s, and the load comes from the same"
+        f" ones. At the wanted {wanted:,.0f}/s a request could cost {cores * 1e6 / wanted:.0f} in all."
     )
 
 
@@ -123,13 +142,14 @@ def hedgerow(here: Ground, route: str, *, workers: int = 1) -> Iterator[Front]:
         "PYTHONUNBUFFERED": "1",
     }
     with ExitStack() as stack:
-        for number in range(workers):
-            command = (sys.executable, "-m", "tests.bench.sides.service")
-            stack.enter_context(here.running(f"hedgerow-{route}-worker-{number}", *command, told=environment))
+        command = (sys.executable, "-m", "tests.bench.sides.service")
+        names = (f"hedgerow-{route}-worker-{number}" for number in range(workers))
+        pids = [stack.enter_context(here.running(name, *command, told=environment)) for name in names]
         told = {**edge.environment, **here.passed_on, "HEDGEROW_KEYS_LOGIN": "bench"}
         log = here.log(f"hedgerow-{route}-edge")
-        stack.enter_context(running(replace(edge, environment=told, log=log, listens_on=port)))
-        yield Front(f"http://127.0.0.1:{port}/{route}", Signer(key.read_bytes()) if route == "full" else None)
+        front = stack.enter_context(running(replace(edge, environment=told, log=log, listens_on=port)))
+        signer = Signer(key.read_bytes()) if route == "full" else None
+        yield Front(f"http://127.0.0.1:{port}/{route}", signer, _parts(here, front.pid, *pids))
 
 
 @contextmanager
@@ -138,7 +158,12 @@ def _peer(here: Ground, dress: Dress, signer: Signer, script: str, *more: str) -
     jwk = json.dumps({field: signer.keys().keys[0][field] for field in ("kty", "crv", "x", "y")})
     environment = {"BENCH_AMQP": here.vhost(name), "BENCH_PORT": str(port), "BENCH_JWK": jwk, "NODE_ENV": "production"}
     with (
-        here.running(f"{name}-worker", *peer(script, "worker", dress, *more), told=environment),
-        here.running(f"{name}-front", *peer(script, "front", dress, *more), listens_on=port, told=environment),
+        here.running(f"{name}-worker", *peer(script, "worker", dress, *more), told=environment) as worker,
+        here.running(f"{name}-front", *peer(script, "front", dress, *more), listens_on=port, told=environment) as front,
     ):
-        yield Front(f"http://127.0.0.1:{port}/hello", signer if dress == "full" else None)
+        yield Front(f"http://127.0.0.1:{port}/hello", signer if dress == "full" else None, _parts(here, front, worker))
+
+
+def _parts(here: Ground, front: int, *workers: int) -> Parts:
+    processes = ([psutil.Process(front)], [psutil.Process(pid) for pid in workers], here.family("rabbitmq"))
+    return dict(zip(PARTS, processes, strict=True))

@@ -18,9 +18,9 @@ from functools import partial
 import psutil
 
 from broker.topology import FRONT_DOOR, REQUESTS
+from tests.bench.costs import Meter
 from tests.bench.ground import Ground, ground, one_shot
 from tests.bench.node import peer
-from tests.bench.orders import processor_seconds
 from tests.bench.rounds import Figures, Plan, Run, Table, alternate, compare
 from tests.bench.sides.closed_loop import WARM_UP_SECONDS
 
@@ -71,10 +71,7 @@ def _side(here: Ground, workers: ExitStack, place: str, name: str, command: tupl
 def _ask(
     here: Ground, worker: psutil.Process, command: tuple[str, ...], told: dict[str, str], seconds: float
 ) -> Figures:
-    families = {BROKER: here.family("rabbitmq"), ANSWERER: [worker]}
-    before = {part: sum(map(processor_seconds, family)) for part, family in families.items()}
+    meter = Meter({BROKER: here.family("rabbitmq"), ANSWERER: [worker]})
     printed = one_shot(*command, "client", within=seconds + 60, **told, BENCH_SECONDS=str(seconds))
     figures: Figures = json.loads(printed.splitlines()[-1])
-    asked = figures[RATE] * (seconds + WARM_UP_SECONDS)
-    costs = {part: sum(map(processor_seconds, family)) - before[part] for part, family in families.items()}
-    return {**figures, **{part: cost / asked * 1e6 for part, cost in costs.items()}}
+    return {**figures, **meter.each(figures[RATE] * (seconds + WARM_UP_SECONDS))}

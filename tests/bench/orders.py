@@ -13,9 +13,9 @@ from statistics import median
 from typing import Any
 
 import asyncpg
-import psutil
 
 from infra.launcher.failure import Failure
+from tests.bench.costs import Meter
 from tests.bench.ground import Ground, ground
 from tests.bench.http import Client
 from tests.bench.rounds import Figures, Plan, Table, spreads, verdict
@@ -70,21 +70,19 @@ async def _round(here: Ground, wishes: Sequence[bytes], seconds: float) -> tuple
         async with Client(edge, token=token) as client:
             posts = [client.request("POST", "/orders", wish) for wish in wishes]
             idle = [await _watch(client, posts[number % len(posts)]) for number in range(IDLE_ORDERS)]
-            already, before, began = await _confirmed(database), _processor_times(here), time.perf_counter()
+            already, began = await _confirmed(database), time.perf_counter()
+            meter = Meter({name: here.family(name) for name in here.processes})
             placed = await _place(client, posts, seconds)
             while (confirmed := await _confirmed(database) - already) < placed:
                 await asyncio.sleep(0.05)
                 if time.perf_counter() - began > 60 + seconds * 10:
                     raise Failure(f"{placed - confirmed} of {placed} orders are not confirmed")
-            took, after = time.perf_counter() - began, _processor_times(here)
+            took, costs = time.perf_counter() - began, meter.each(placed, unit=1e-3)
     finally:
         await database.close()
-    costs: dict[str, Figures] = {
-        name: {"core-ms an order": (after[name] - before[name]) * 1000 / placed} for name in before
-    }
-    total = sum(cost["core-ms an order"] for cost in costs.values())
+    total = sum(costs.values())
     figures: Figures = {"orders/s to confirmed": placed / took, "core-ms an order": total, "idle, p50 ms": median(idle)}
-    return figures, costs
+    return figures, {name: {"core-ms an order": cost} for name, cost in costs.items()}
 
 
 async def _place(client: Client, posts: Sequence[bytes], seconds: float) -> int:
@@ -124,13 +122,3 @@ async def _confirmed(database: asyncpg.Connection) -> int:
     if counts.get("rejected"):
         raise Failure(f"{counts['rejected']} orders were rejected")
     return int(counts.get("confirmed", 0))
-
-
-def _processor_times(here: Ground) -> dict[str, float]:
-    return {name: sum(map(processor_seconds, here.family(name))) for name in here.processes}
-
-
-def processor_seconds(process: psutil.Process) -> float:
-    """What a process and its ended children have used of the processor."""
-    times = process.cpu_times()
-    return float(times.user + times.system + times.children_user + times.children_system)

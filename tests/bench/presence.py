@@ -12,6 +12,7 @@ from broker.ids import new_id
 from broker.lane.carriers import Carrier
 from broker.presence import BEAT_EVERY, Voice
 from contracts.presence import Beat, Bye, Hello, Manifest
+from tests.bench.costs import Meter
 from tests.bench.ground import Ground, ground
 from tests.bench.rounds import Figures, Plan, Table, spreads, verdict
 from tests.support.platform import free_port
@@ -73,7 +74,6 @@ async def _beat(voice: Voice, beats: list[Beat]) -> None:
 
 
 async def _share(here: Ground, seconds: float) -> float:
-    family = here.family("edge")
-    began, before = time.perf_counter(), sum(sum(process.cpu_times()[:2]) for process in family)
+    meter, began = Meter({SHARE: here.family("edge")}), time.perf_counter()
     await asyncio.sleep(seconds)
-    return (sum(sum(process.cpu_times()[:2]) for process in family) - before) / (time.perf_counter() - began) * 100
+    return meter.each(time.perf_counter() - began, unit=0.01)[SHARE]

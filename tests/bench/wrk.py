@@ -13,7 +13,7 @@ from tests.bench.rounds import Figures
 
 CONNECTIONS = 64
 _PACKAGES = ("wrk", "libluajit-5.1-2")
-_WARM_UP_SECONDS = 1
+WARM_UP_SECONDS = 1
 _REPORT = """
 function done(summary, latency, requests)
   local e = summary.errors
@@ -26,7 +26,7 @@ end
 
 def load(url: str, *, seconds: float, token: str | None = None) -> Figures:
     """What this URL does under 64 connections. Raises `Failure` if a single answer is not a success."""
-    _run(url, _WARM_UP_SECONDS, token)
+    _run(url, WARM_UP_SECONDS, token)
     found = _run(url, max(1, round(seconds)), token)
     if found["errors"]:
         raise Failure(f"{url} failed {found['errors']} times of {found['requests']}")
