@@ -25,18 +25,26 @@ _EDGE_RIGHTS = {
     for right, names in _RIGHTS.items()
 }
 # What a login may publish (write) and bind to (read) by routing key: it answers, does, says and is present under its
-# own name only. Edges alone say which manifests they accepted and what they refused.
+# own name only; what failed comes home to its own queues only, or events could be forged on that way. The retry tiers
+# (`1s.#`) are everybody's to declare. Edges alone say which manifests they accepted and what they refused.
+_OWN_QUEUES = r"^[^.]+\.{service}\..*$"
 _TOPIC_RIGHTS = {
     "requests": (".*", r"^(suspects\.)?{service}(\..*)?$"),
     "commands": (".*", r"^{service}\..*$"),
     "events": (r"^{service}\..*$", ".*"),
     "presence": (r"^presence\.((hello|beat|bye)\.{service}|roll-call)$", ".*"),
+    "retries": (_OWN_QUEUES, r"^[^.]+\.#$"),
+    "returns": (_OWN_QUEUES, _OWN_QUEUES),
+    "dead-letters": (r"^{service}\..*$", "^#$"),
 }
 _EDGE_TOPIC_RIGHTS = {
     "requests": (".*", "^$"),
     "commands": ("^$", "^$"),
     "events": ("^$", ".*"),
     "presence": (r"^presence\.(roll-call|(accepted|refused)\..*)$", ".*"),
+    "retries": ("^$", r"^[^.]+\.#$"),
+    "returns": ("^$", "^$"),
+    "dead-letters": ("^$", "^#$"),
 }
 
 

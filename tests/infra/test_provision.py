@@ -78,6 +78,9 @@ async def test_a_service_cannot_take_what_another_is_asked(orders: Credentials, 
         ("events", "users.user-created.v1"),
         ("presence", "presence.hello.users"),
         ("presence", "presence.accepted.users"),
+        ("returns", "parked.users.orders.order-placed.v1"),
+        ("retries", "1s.users.orders.order-placed.v1"),
+        ("dead-letters", "users.orders.order-placed.v1"),
     ],
 )
 async def test_a_service_cannot_speak_for_another(orders: Credentials, exchange: str, key: str) -> None:
@@ -86,6 +89,37 @@ async def test_a_service_cannot_speak_for_another(orders: Credentials, exchange:
         target = await channel.declare_exchange(exchange, "topic", durable=True)
         with pytest.raises(ChannelAccessRefused):
             await target.publish(aio_pika.Message(b"{}"), key)
+
+
+async def test_a_service_cannot_take_what_comes_home_to_another(orders: Credentials) -> None:
+    async with await aio_pika.connect(orders.amqp_url) as connection:
+        channel = await connection.channel()
+        await declare(
+            channel, [*topology.exchanges(), *topology.work("orders", "users.user-created.v1", exchange="events")]
+        )
+        queue = await channel.get_queue("orders.users.user-created.v1")
+        for key in ("*.users.orders.order-placed.v1", "#"):
+            with pytest.raises(ChannelAccessRefused):
+                await queue.bind("returns", key)
+            channel = await connection.channel()
+            queue = await channel.get_queue("orders.users.user-created.v1")
+
+
+async def test_a_service_s_failures_wait_and_come_home(orders: Credentials) -> None:
+    queue = topology.work_queue("orders", "users.user-created.v1")
+    async with await aio_pika.connect(orders.amqp_url) as connection:
+        channel = await connection.channel()
+        await declare(
+            channel, [*topology.exchanges(), *topology.work("orders", "users.user-created.v1", exchange="events")]
+        )
+        for exchange, key in (
+            ("retries", topology.way_home("10m", queue)),
+            ("returns", topology.way_home("parked", queue)),
+            ("dead-letters", queue),
+        ):
+            target = await channel.get_exchange(exchange, ensure=False)
+            await target.publish(aio_pika.Message(b"{}"), key)
+        assert await (await channel.get_queue(queue)).get(timeout=5)
 
 
 async def test_a_service_cannot_read_another_s_queue(place: Servers, orders: Credentials) -> None:
