@@ -5,12 +5,12 @@ grow; what a client *asks* (operations) refuses them, so that a typing error is 
 its version; a breaking change is a new class with a new topic.
 """
 
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Annotated, Any, ClassVar, Generic, Literal, TypeVar
 from uuid import UUID
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, PlainSerializer, StringConstraints
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, PlainSerializer, StringConstraints
 
 
 class Message(BaseModel):
@@ -25,12 +25,19 @@ class Input(Message):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-def _utc(moment: datetime) -> str:
+def _in_utc(moment: datetime) -> datetime:
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:  # the first and the last hours that there are, in other zones
+        raise ValueError("this time is too early or too late") from None
+
+
+def _written(moment: datetime) -> str:
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-Moment = Annotated[AwareDatetime, PlainSerializer(_utc, return_type=str, when_used="json")]
-"""A time with its zone, written as RFC 3339 in UTC."""
+Moment = Annotated[AwareDatetime, AfterValidator(_in_utc), PlainSerializer(_written, return_type=str, when_used="json")]
+"""A time with its zone, kept in UTC and written as RFC 3339."""
 
 Sku = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=64)]

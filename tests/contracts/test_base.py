@@ -9,7 +9,7 @@ from pydantic import BaseModel, ValidationError
 
 from contracts.base import Event, Input, Message, Money, Operation, Page, Said
 from contracts.catalog import GetProduct, ListProducts, Product, StockReserved
-from contracts.orders import PlaceOrder
+from contracts.orders import ListOrders, PlaceOrder
 from contracts.published import messages, topic_of
 
 KINDS = [pytest.param(kind, id=topic) for topic, kind in messages().items()]
@@ -68,6 +68,17 @@ def test_a_quantity_is_a_whole_number_from_one_to_ten_thousand(quantity: str) ->
 def test_money_has_bounds(amount: int) -> None:
     with pytest.raises(ValidationError):
         Money(amount=amount, currency="EUR")
+
+
+def test_a_time_is_kept_and_written_in_utc() -> None:
+    question = ListOrders.model_validate({"since": "2026-01-01T01:30:00.5+02:00"})
+    assert question.model_dump(mode="json")["since"] == "2025-12-31T23:30:00.500Z"
+
+
+@pytest.mark.parametrize("since", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"])
+def test_a_time_that_is_none_in_utc_is_refused(since: str) -> None:
+    with pytest.raises(ValidationError, match="too early or too late"):
+        ListOrders.model_validate({"since": since})
 
 
 def parts(kind: type[BaseModel]) -> set[type[BaseModel]]:
