@@ -56,7 +56,7 @@ def page() -> str:
 def _rows() -> Iterator[str]:
     for status in get_args(Status):
         for when, message in _inputs():
-            saga = _saga(status, settles=not isinstance(message, Cancelled))
+            saga = _saga(status, settles=not isinstance(message, Cancelled | ParcelLeft))
             after, said = decide(saga, message)
             if after == saga and not said:
                 continue

@@ -147,3 +147,4 @@ def test_an_order_that_ended_stays_as_it_is(messages: list[Input]) -> None:
 
 def test_the_page_about_orders_says_what_the_rules_do() -> None:
     assert (REPOSITORY / "docs" / "orders.md").read_text() == page(), "run ./justw documents"
+    assert "| confirmed | the last parcel leaves | shipped | OrderShipped |" in page()
