@@ -235,7 +235,7 @@ async def cancel_order(asked: CancelOrder, tx: Transaction, caller: Caller, pati
     if row is None or not reading.may_see(row, caller, asked.order_token):
         return no_such_order()
     if not await _drive(tx, row, Cancelled(), patience):
-        return not_cancellable(f"It is {row['status']}.")
+        return not_cancellable("A parcel of it has left." if row["shipments"] else f"It is {row['status']}.")
     return await _as_it_is(tx, asked.id)
 
 

@@ -326,6 +326,9 @@ async def test_an_order_ships_in_parcels_and_arrives(bench: Harness) -> None:
     assert await slug(bench, one, STAFF) == "not-confirmed"
     order = await confirmed(bench)
     first = await bench.ask(one.model_copy(update={"id": order.id}), STAFF)
+    refused = await bench.ask(CancelOrder(id=order.id), STAFF)
+    assert isinstance(refused, Refusal)
+    assert (refused.slug, refused.detail) == ("not-cancellable", "A parcel of it has left.")
     rest = await bench.ask(ShipOrder(id=order.id, carrier="DHL", tracking="2"), STAFF)
     assert isinstance(first, Shipment)
     assert isinstance(rest, Shipment)
