@@ -18,7 +18,7 @@ from edge_api.gateway import Gateway, Visit
 from edge_api.incoming import ClientGoneError, Incoming
 from edge_api.patience import Patience
 from edge_api.platform_routes import template_of
-from edge_api.problems import RefusedError, internal_error, problem
+from edge_api.problems import RefusedError, body_incomplete, internal_error, problem
 from edge_api.responses import Response
 from edge_api.telemetry import CLIENT_GONE, Telemetry
 
@@ -61,6 +61,9 @@ class Door:
                 await response.send(send, request_id=visit.request_id, head=scope["method"] == "HEAD")
         except ClientGoneError:
             status = CLIENT_GONE
+            # A body whose chunks make no sense looks the same from here, and then somebody still reads.
+            answer = problem(body_incomplete(), request_id=visit.request_id)
+            await answer.send(send, request_id=visit.request_id, head=False)
         finally:
             self.in_progress -= 1
             self.telemetry.note(visit, scope["method"], status, started=started)

@@ -47,6 +47,13 @@ class GetKeys(Query[KeySet]):
     topic: ClassVar[str] = "plug.get-keys.v1"
 
 
+class Keep(Query[Greeting]):
+    """A greeting for a name in the body."""
+
+    topic: ClassVar[str] = "plug.keep.v1"
+    name: str
+
+
 def plug() -> Service:
     """A service of somebody else's."""
     service = Service("plug", version="1")
@@ -55,6 +62,10 @@ def plug() -> Service:
     async def greet(question: Greet) -> Greeting:
         await asyncio.sleep(question.after)
         return Greeting(words=f"Hello, {question.name}!")
+
+    @service.answers(Keep, http=Http("POST", "/greetings", who="anyone"))
+    async def keep(question: Keep) -> Greeting:
+        return Greeting(words=question.name)
 
     @service.answers(GetKeys, http=Http("GET", JWKS_PATH, who="anyone"))
     async def get_keys(question: GetKeys) -> KeySet:
@@ -226,17 +237,7 @@ async def refuses(port: str) -> bool:
 async def test_a_large_body_is_refused_over_a_real_connection(amqp: str, size: int) -> None:
     port = str(free_port())
     async with AsyncExitStack() as stack:
-        service = plug()
-
-        class Keep(Query[Greeting]):
-            topic: ClassVar[str] = "plug.keep.v1"
-            name: str
-
-        @service.answers(Keep, http=Http("POST", "/greetings", who="anyone"))
-        async def keep(ask: Keep) -> Greeting:
-            return Greeting(words=ask.name)
-
-        await stack.enter_async_context(serving(service, amqp_url=amqp, database_url=None))
+        await stack.enter_async_context(serving(plug(), amqp_url=amqp, database_url=None))
         await stack.enter_async_context(process(amqp, HEDGEROW_PORT=port))
         client = await stack.enter_async_context(httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}"))
         await eventually(lambda: reachable(client), within=15)
@@ -245,6 +246,20 @@ async def test_a_large_body_is_refused_over_a_real_connection(amqp: str, size: i
             response = await client.post("/greetings", content=content, headers=headers)
             assert (response.status_code, response.json()["type"]) == (413, "/problems/body-too-large")
         assert (await client.post("/greetings", json={"name": "Ann"})).json() == {"words": "Ann"}
+
+
+async def test_a_body_in_chunks_that_make_no_sense_is_refused(amqp: str) -> None:
+    port = str(free_port())
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(serving(plug(), amqp_url=amqp, database_url=None))
+        await stack.enter_async_context(process(amqp, HEDGEROW_PORT=port))
+        client = await stack.enter_async_context(httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}"))
+        await eventually(lambda: reachable(client), within=15)
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(port))
+        stack.callback(writer.close)
+        writer.write(b"POST /greetings HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n")
+        writer.write(b"Transfer-Encoding: chunked\r\n\r\nzz\r\n{}\r\n0\r\n\r\n")
+        assert b" 400 " in await reader.readline()
 
 
 async def test_path_and_headers_come_in_as_they_were_sent(amqp: str) -> None:
