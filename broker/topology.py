@@ -119,12 +119,14 @@ def requests(service: str, topics: Iterable[str]) -> list[Frame]:
     ]
 
 
-def replies(name: str) -> list[Frame]:
+def replies(name: str) -> Frame:
     """What declares one connection's reply queue."""
-    return [
-        Queue.Declare(queue=name, exclusive=True, arguments={"x-queue-type": "classic"}),
-        Queue.Bind(queue=name, exchange=REPLIES, routing_key=name),
-    ]
+    return Queue.Declare(queue=name, exclusive=True, arguments={"x-queue-type": "classic"})
+
+
+def replies_to(name: str, key: str) -> Frame:
+    """What leads answers with this key to a reply queue."""
+    return Queue.Bind(queue=name, exchange=REPLIES, routing_key=key)
 
 
 def presence(name: str, *keys: str) -> list[Frame]:

@@ -21,6 +21,7 @@ from broker.lane import (
     OverloadedError,
     Request,
 )
+from broker.lane.addresses import ReplyAddresses
 from broker.lane.headers import LONGEST_EXPIRATION, OUTCOME, REFUSED, headers_of
 from broker.reconnecting import BrokerAwayError
 from broker.telemetry import LANE_DROPPED
@@ -35,7 +36,7 @@ class AioPikaRequester:
         self._asked_through = exchange
         self._waiting: dict[str, asyncio.Future[Answer]] = {}
         self._exchange: AbstractExchange | None = None
-        self._reply_to = ""
+        self._addresses: ReplyAddresses
         link.on_connect(self._set_up)
         link.on_loss(self._fail_all)
 
@@ -73,7 +74,7 @@ class AioPikaRequester:
             content_type="application/json",
             correlation_id=correlation_id,
             message_id=correlation_id,
-            reply_to=self._reply_to,
+            reply_to=self._addresses.get(request.topic) or await self._addresses.make(request.topic),
             expiration=min(left, LONGEST_EXPIRATION),
         )
         await exchange.publish(message, request.topic, mandatory=True)
@@ -83,10 +84,10 @@ class AioPikaRequester:
         channel = await self._link.channel(connection)
         await declare(channel, topology.declared_to_ask(self._asked_through))
         name = topology.reply_queue(self._owner, new_token())
-        await declare(channel, topology.replies(name))
+        await declare(channel, [topology.replies(name)])
         queue = await channel.get_queue(name, ensure=False)
         await queue.consume(self._answered, no_ack=True)
-        self._reply_to = f"{queue.name}|{topology.REPLIES}"
+        self._addresses = ReplyAddresses(self._owner, lambda key: declare(channel, [topology.replies_to(name, key)]))
         self._exchange = await channel.get_exchange(self._asked_through, ensure=False)
 
     async def _answered(self, message: AbstractIncomingMessage) -> None:

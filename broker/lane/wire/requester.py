@@ -20,6 +20,7 @@ from broker.lane import (
     OverloadedError,
     Request,
 )
+from broker.lane.addresses import ReplyAddresses
 from broker.lane.deadlines import Deadlines
 from broker.lane.headers import LONGEST_EXPIRATION, OUTCOME, REFUSED, headers_of
 from broker.lane.wire.channel import Channel
@@ -44,7 +45,7 @@ class WireRequester:
         self._waiting: dict[str, asyncio.Future[Answer]] = {}
         self._deadlines = Deadlines(lambda: DeadlinePassedError("no answer came in time"))
         self._channel: Channel | None = None
-        self._reply_to = ""
+        self._addresses: ReplyAddresses
         self._outcomes: dict[bytes, bool] = {}
         link.on_connect(self._set_up)
         link.on_loss(self._fail_all)
@@ -67,7 +68,8 @@ class WireRequester:
         try:
             if not channel.wire.writable.is_set():
                 await channel.wire.until_writable(within=left)
-            self._publish(channel, request, correlation_id, left)
+            reply_to = self._addresses.get(request.topic) or await self._new_address(request)
+            self._publish(channel, request, correlation_id, reply_to, left)
             return await answer
         finally:
             del self._waiting[correlation_id]
@@ -75,11 +77,18 @@ class WireRequester:
             if answer.done() and not answer.cancelled():
                 answer.exception()  # seen, also where it could not even be sent
 
-    def _publish(self, channel: Channel, request: Request, correlation_id: str, left: float) -> None:
+    async def _new_address(self, request: Request) -> str:
+        try:
+            async with asyncio.timeout(request.seconds_left):
+                return await self._addresses.make(request.topic)
+        except TimeoutError:
+            raise DeadlinePassedError(request.topic) from None
+
+    def _publish(self, channel: Channel, request: Request, correlation_id: str, reply_to: str, left: float) -> None:
         raw = properties(
             headers_of(request),
             correlation_id=correlation_id,
-            reply_to=self._reply_to,
+            reply_to=reply_to,
             expiration=str(int(min(left, LONGEST_EXPIRATION) * 1000)),
         )
         publish = publish_frame(channel.number, self._exchange, request.topic, mandatory=True)
@@ -90,9 +99,9 @@ class WireRequester:
         channel.on_content = self._arrived
         await channel.call(*topology.declared_to_ask(self._exchange))
         queue = topology.reply_queue(self._owner, new_token())
-        await channel.call(*topology.replies(queue))
+        await channel.call(topology.replies(queue))
         await channel.call(commands.Basic.Consume(queue=queue, no_ack=True))
-        self._reply_to = f"{queue}|{topology.REPLIES}"
+        self._addresses = ReplyAddresses(self._owner, lambda key: channel.call(topology.replies_to(queue, key)))
         self._channel = channel
 
     def _arrived(self, content: Delivery | Returned) -> None:

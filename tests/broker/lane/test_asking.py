@@ -117,7 +117,8 @@ async def test_each_connection_has_a_reply_queue_of_its_own(
     await link.wait_up(within=5)
     again = request(requester)
     (head,) = await broker.has_heard(ContentHeader)
-    assert head.properties.reply_to == f"{second}|replies"
+    bind = broker.all_of(commands.Queue.Bind)[-1]
+    assert (bind.queue, bind.exchange, f"{bind.routing_key}|replies") == (second, "replies", head.properties.reply_to)
     broker.say(content(REPLY, b"1", correlation_id=head.properties.correlation_id))
     assert await again == Answer(b"1")
 

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import time
+from dataclasses import replace
 from uuid import UUID
 
 import pytest
@@ -153,6 +154,23 @@ async def test_unknown_duplicate_and_late_replies_are_dropped_and_counted(lane: 
         return dropped.more == 3
 
     await eventually(counted)
+
+
+async def test_each_service_is_given_an_address_of_its_own_and_keeps_it(lane: Lane) -> None:
+    channel, requester = await lane.channel(), await lane.requester()
+    topics = (SAY, "others.say.v1", SAY, "echo.other.v1")
+    requests = await own_queue(channel, topology.REQUESTS, SAY)
+    for topic in topics:
+        await requests.bind(topology.REQUESTS, topic)
+    addresses = []
+    for topic in topics:
+        asked = asyncio.create_task(requester.request(replace(asking(), topic=topic)))
+        request = await next_message(requests)
+        addresses.append(request.reply_to or "")
+        key = addresses[-1].removesuffix("|replies")
+        await publish(channel, topology.REPLIES, key, b"1", correlation_id=request.correlation_id)
+        assert await asked == Answer(b"1")
+    assert addresses[0] == addresses[2] == addresses[3] != addresses[1]
 
 
 async def test_nothing_is_written_to_an_address_that_is_not_a_reply_queue(lane: Lane) -> None:
