@@ -14,6 +14,7 @@ from broker.lane.wire.connection import ClosedByBrokerError, Wire
 from broker.lane.wire.link import WireLink
 from broker.reconnecting import BrokerAwayError
 from broker.registry import Registry
+from broker.shared import ensure_on_wire
 
 LOOK_EVERY = 0.5
 PATIENCE = 10.0
@@ -60,4 +61,4 @@ class FrontDoor:
         """After a loss everything is bound anew: the broker may have come back without it."""
         self._bound.clear()
         self._not_before.clear()
-        await (await wire.channel()).call(*topology.declared_to_ask(topology.FRONT_DOOR))
+        await ensure_on_wire(wire)

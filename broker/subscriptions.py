@@ -22,6 +22,7 @@ from broker.liveness import Liveness, is_probe
 from broker.retries import Retries
 from broker.service import Listener, Service
 from broker.settling import Settlement
+from broker.shared import ensure
 from broker.transaction import Database
 
 PREFETCH = 20
@@ -72,8 +73,8 @@ class Subscriptions:
     async def _set_up(self, connection: AbstractConnection) -> None:
         """Declare the queues; after a loss of the connection, consume anew: FastStream restores consumers only if all
         of the broker was back when it tried."""
+        await ensure(connection)
         async with connection.channel() as channel:
-            await declare(channel, topology.exchanges())
             for topic, listener in self._service.listeners.items():
                 await declare(channel, topology.work(self._service.name, topic, exchange=listener.exchange))
         if self._broker is not None:

@@ -81,12 +81,14 @@ def consumed_queues(manifest: Manifest) -> list[str]:
     return [*requested, *(work_queue(manifest.service, topic) for topic in manifest.hears)]
 
 
-def exchanges() -> list[Frame]:
+def shared() -> list[Frame]:
     """What declares all exchanges, the retry tiers, the dead letters and the two streams."""
+    fallback: dict[str, Any] = {"alternate-exchange": REQUESTS}
     declared: list[Frame] = [
-        Exchange.Declare(exchange=name, exchange_type="topic", durable=True) for name in sorted(_EXCHANGES)
+        *(Exchange.Declare(exchange=name, exchange_type="topic", durable=True) for name in sorted(_EXCHANGES)),
+        Exchange.Declare(exchange=REPLIES, exchange_type="direct", durable=True),
+        Exchange.Declare(exchange=FRONT_DOOR, exchange_type="direct", durable=True, arguments=fallback),
     ]
-    declared.append(Exchange.Declare(exchange=REPLIES, exchange_type="direct", durable=True))
     for tier, seconds in TIERS.items():
         arguments = {"x-message-ttl": int(seconds * 1000), "x-dead-letter-exchange": RETURNS, **_CERTAIN_DEAD_LETTERING}
         declared += _queue(tier_queue(tier), "quorum", RETRIES, [f"{tier}.#"], arguments)
@@ -96,11 +98,14 @@ def exchanges() -> list[Frame]:
     return declared
 
 
-def declared_to_ask(exchange: str) -> list[Frame]:
-    """What declares the exchange that requests are published to, and all that services share."""
-    fallback: dict[str, Any] = {"alternate-exchange": REQUESTS}
-    front_door = Exchange.Declare(exchange=FRONT_DOOR, exchange_type="direct", durable=True, arguments=fallback)
-    return [*exchanges(), front_door] if exchange == FRONT_DOOR else exchanges()
+def look_for_shared() -> list[Frame]:
+    """What finds out whether all that is there, without the streams: one that is damaged must not keep anybody away."""
+    exchanges = sorted({*_EXCHANGES, REPLIES, FRONT_DOOR})
+    queues = [*map(tier_queue, TIERS), DEAD_LETTERS]
+    return [
+        *(Exchange.Declare(exchange=name, passive=True) for name in exchanges),
+        *(Queue.Declare(queue=name, passive=True) for name in queues),
+    ]
 
 
 def through_front_door(service: str, topics: Iterable[str]) -> list[Frame]:

@@ -27,6 +27,7 @@ from broker.presence import Voice
 from broker.publisher import Publisher
 from broker.reconnecting import BrokerAwayError
 from broker.registry import Registry
+from broker.shared import ensure_on_wire
 from broker.telemetry import REFUSED_CLAIMS, log
 from contracts.presence import Accepted, Beat, Bye, Hello, Refused, RollCall
 
@@ -85,8 +86,8 @@ class Watcher:
             return None
 
     async def _set_up(self, wire: Wire) -> None:
+        await ensure_on_wire(wire)
         channel = await wire.channel()
-        await channel.call(*topology.exchanges())
         await self._publishing.wait_up(within=5)
         await self._replay(await wire.channel())
         queue = topology.presence_queue(self._owner, new_token())

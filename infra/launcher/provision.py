@@ -1,50 +1,50 @@
 """Every service gets a broker login and a database role of its own, and no more rights than it needs, at each start."""
 
+import asyncio
 import re
 from dataclasses import dataclass
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
+import aio_pika
+
+from broker.shared import ensure
 from infra.launcher.management import Management
 from infra.launcher.schemas import make_schema
 from infra.launcher.state import State
 
 DATABASE = "hedgerow"
-# What a login may configure, write and read; {service} is its own name. Nobody writes to the default exchange.
-_EXCHANGES = "requests|replies|commands|events|presence|retries|returns|dead-letters"
-# Who declares a queue with a dead-letter exchange must be allowed to read it: hence the retry tiers.
-_READABLE = r"retries\..*|events\.history|presence\.manifests|amq\.gen-.*"
-_SHARED_QUEUES = r"reply\..*|replies\..*|presence\..*|retries\..*|dead-letters.*|events\..*|amq\.gen-.*"
+# What a login may configure, write and read; {service} is its own name. Nobody writes to the default exchange, and
+# nobody but who starts the platform makes or removes what is shared.
+_OWN = r"{service}|{service}\..*|amq\.gen-.*"
+_BOUND = r"requests|replies|commands|events|presence|returns|events\.history"
 _RIGHTS = {
-    "configure": rf"^({{service}}|{{service}}\..*|{_EXCHANGES}|{_SHARED_QUEUES})$",
+    "configure": rf"^({_OWN})$",
     "write": r"^(?!amq\.default$).*$",
-    "read": rf"^({{service}}|{{service}}\..*|{_EXCHANGES}|{_READABLE})$",
+    "read": rf"^({_OWN}|{_BOUND})$",
 }
 # The edge alone binds its own exchange: a direct one knows no rights by routing key.
-_EDGE_RIGHTS = {
-    right: names if right == "write" else names.replace("requests|", "requests|front-door|", 1)
-    for right, names in _RIGHTS.items()
-}
+_EDGE_RIGHTS = {**_RIGHTS, "read": rf"^({_OWN}|{_BOUND}|front-door|presence\.manifests)$"}
 # What a login may publish (write) and bind to (read) by routing key: it answers, does, says and is present under its
-# own name only; what failed comes home to its own queues only, or events could be forged on that way. The retry tiers
-# (`1s.#`) are everybody's to declare. Edges alone say which manifests they accepted and what they refused.
+# own name only; what failed comes home to its own queues only, or events could be forged on that way. Edges alone say
+# which manifests they accepted and what they refused.
 _OWN_QUEUES = r"^[^.]+\.{service}\..*$"
 _TOPIC_RIGHTS = {
     "requests": (".*", r"^(suspects\.)?{service}(\..*)?$"),
     "commands": (".*", r"^{service}\..*$"),
     "events": (r"^{service}\..*$", ".*"),
     "presence": (r"^presence\.((hello|beat|bye)\.{service}|roll-call)$", ".*"),
-    "retries": (_OWN_QUEUES, r"^[^.]+\.#$"),
+    "retries": (_OWN_QUEUES, "^$"),
     "returns": (_OWN_QUEUES, _OWN_QUEUES),
-    "dead-letters": (r"^{service}\..*$", "^#$"),
+    "dead-letters": (r"^{service}\..*$", "^$"),
 }
 _EDGE_TOPIC_RIGHTS = {
     "requests": (".*", "^$"),
     "commands": ("^$", "^$"),
     "events": ("^$", ".*"),
     "presence": (r"^presence\.(roll-call|(accepted|refused)\..*)$", ".*"),
-    "retries": ("^$", r"^[^.]+\.#$"),
+    "retries": ("^$", "^$"),
     "returns": ("^$", "^$"),
-    "dead-letters": ("^$", "^#$"),
+    "dead-letters": ("^$", "^$"),
 }
 
 
@@ -66,11 +66,17 @@ class Credentials:
 
 
 def provision_platform(servers: Servers) -> None:
-    """What all services share: the delivery limit of the virtual host."""
+    """What all services share: exchanges and queues, and the delivery limit of the virtual host."""
     if servers.rabbitmq_management:
         with Management(servers.rabbitmq_management) as management:
             management.wait(within=30)
             management.limit_deliveries(vhost_of(servers.amqp))
+    asyncio.run(_share(servers.amqp))
+
+
+async def _share(amqp: str) -> None:
+    async with await aio_pika.connect(amqp) as connection:
+        await ensure(connection)
 
 
 def provision_service(state: State, servers: Servers, service: str) -> Credentials:

@@ -25,7 +25,7 @@ import psutil
 from infra.launcher import services
 from infra.launcher.failure import Failure
 from infra.launcher.leftovers import wait_until
-from infra.launcher.provision import Servers, provision_login
+from infra.launcher.provision import Servers, provision_login, provision_platform
 from tests.bench.costs import Meter, Parts
 from tests.bench.ground import Ground, ground, running
 from tests.bench.node import peer
@@ -134,6 +134,7 @@ def hedgerow(here: Ground, route: str, *, workers: int = 1) -> Iterator[Front]:
     servers = Servers(
         here.vhost(f"hedgerow-{route}-{workers}"), here.runtime["rabbitmq_management"], here.runtime["database"]
     )
+    provision_platform(servers)
     key, port = services.signing_key(here.state), free_port()
     edge = services.edge(here.state, servers, port)
     environment = {

@@ -40,7 +40,7 @@ class Worker:
 
     async def _consume(self, connection: AbstractConnection) -> None:
         channel = await connection.channel()
-        await declare(channel, topology.exchanges())
+        await declare(channel, topology.shared())
         self.queue = await channel.declare_queue(QUEUE, durable=True)
         await self.queue.bind(topology.RETURNS, topology.way_home("*", QUEUE))
         await channel.set_qos(prefetch_count=20)
@@ -170,7 +170,7 @@ async def test_a_process_that_is_stuck_ends_itself(amqp: str) -> None:
     async with spawning("tests.broker.lane.doomed") as spawn, await aio_pika.connect(amqp) as connection:
         process = await spawn(amqp, PYTHONUNBUFFERED="1", PATH=os.environ["PATH"])
         channel = await connection.channel()
-        await declare(channel, topology.exchanges())
+        await declare(channel, topology.shared())
 
         async def consumed() -> bool:
             queue = await channel.declare_queue("doomed.requests", durable=True, arguments={"x-queue-type": "classic"})

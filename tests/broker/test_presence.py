@@ -75,7 +75,7 @@ class Presence:
 
         async def consume(connection: AbstractConnection) -> None:
             channel = await connection.channel()
-            await declare(channel, topology.exchanges())
+            await declare(channel, topology.shared())
             await declare(channel, topology.requests(of.service, []))
             await (await channel.get_queue(topology.requests_queue(of.service))).consume(_ignore)
 
@@ -321,7 +321,7 @@ async def test_a_beat_of_a_service_with_twelve_queues_has_at_most_300_bytes(amqp
         service.hears(kind)(hear)
     async with await aio_pika.connect(amqp) as connection:
         channel = await connection.channel()
-        await declare(channel, topology.exchanges())
+        await declare(channel, topology.shared())
         queue = await channel.declare_queue(exclusive=True)
         await queue.bind(topology.PRESENCE, f"{Beat.topic}.#")
         async with running(service, amqp_url=amqp, database_url=None):

@@ -57,7 +57,7 @@ async def broker(servers: RealServers, amqp: str) -> Any:
     """The broker, after everything was declared (again)."""
     async with await aio_pika.connect(amqp) as connection:
         channel = await connection.channel()
-        await declare(channel, topology.exchanges())
+        await declare(channel, topology.shared())
         await declare(channel, topology.requests("diary", ["diary.read.v1"]))
         await declare(channel, topology.work("diary", "diary.write.v1", exchange=topology.COMMANDS))
         await declare(channel, topology.work("diary", "tests.opened.v1", exchange=topology.EVENTS))
@@ -77,7 +77,7 @@ async def test_declaring_twice_changes_nothing(broker: Broker, amqp: str) -> Non
     before = {name: queue["arguments"] for name, queue in broker.all("queues").items()}
     async with await aio_pika.connect(amqp) as connection:
         channel = await connection.channel()
-        await declare(channel, topology.exchanges())
+        await declare(channel, topology.shared())
         await declare(channel, topology.requests("diary", ["diary.read.v1"]))
         await declare(channel, topology.work("diary", "diary.write.v1", exchange=topology.COMMANDS))
     assert {name: queue["arguments"] for name, queue in broker.all("queues").items()} == before

@@ -7,6 +7,7 @@ from aiormq.exceptions import ChannelAccessRefused, ProbableAuthenticationError
 
 from broker import topology
 from broker.connection import declare
+from broker.shared import ensure
 from infra.launcher.provision import Credentials, Servers, provision_login, provision_platform, provision_service
 from infra.launcher.state import State
 from tests.support.servers import RealServers
@@ -38,7 +39,7 @@ def test_accounts_stay_the_same_at_each_start(state: State, place: Servers, orde
 async def test_a_service_uses_the_platform_s_exchanges_and_its_own_queues(orders: Credentials) -> None:
     async with await aio_pika.connect(orders.amqp_url) as connection:
         channel = await connection.channel()
-        events = await channel.declare_exchange("events", "topic", durable=True)
+        events = await channel.get_exchange("events")
         queue = await channel.declare_queue("orders.order-placed", durable=True, arguments={"x-queue-type": "quorum"})
         await queue.bind(events, "orders.#")
         await events.publish(aio_pika.Message(b"{}"), "orders.order-placed.v1")
@@ -65,7 +66,6 @@ async def test_a_service_cannot_declare_another_s_queue(orders: Credentials) -> 
 async def test_a_service_cannot_take_what_another_is_asked(orders: Credentials, exchange: str, key: str) -> None:
     async with await aio_pika.connect(orders.amqp_url) as connection:
         channel = await connection.channel()
-        await channel.declare_exchange(exchange, "topic", durable=True)
         queue = await channel.declare_queue("orders.requests", durable=True, arguments={"x-queue-type": "classic"})
         await queue.bind(exchange, f"orders{key[key.index('.') :]}")
         with pytest.raises(ChannelAccessRefused):
@@ -86,7 +86,7 @@ async def test_a_service_cannot_take_what_another_is_asked(orders: Credentials, 
 async def test_a_service_cannot_speak_for_another(orders: Credentials, exchange: str, key: str) -> None:
     async with await aio_pika.connect(orders.amqp_url) as connection:
         channel = await connection.channel()
-        target = await channel.declare_exchange(exchange, "topic", durable=True)
+        target = await channel.get_exchange(exchange, ensure=False)
         with pytest.raises(ChannelAccessRefused):
             await target.publish(aio_pika.Message(b"{}"), key)
 
@@ -94,9 +94,7 @@ async def test_a_service_cannot_speak_for_another(orders: Credentials, exchange:
 async def test_a_service_cannot_take_what_comes_home_to_another(orders: Credentials) -> None:
     async with await aio_pika.connect(orders.amqp_url) as connection:
         channel = await connection.channel()
-        await declare(
-            channel, [*topology.exchanges(), *topology.work("orders", "users.user-created.v1", exchange="events")]
-        )
+        await declare(channel, topology.work("orders", "users.user-created.v1", exchange="events"))
         queue = await channel.get_queue("orders.users.user-created.v1")
         for key in ("*.users.orders.order-placed.v1", "#"):
             with pytest.raises(ChannelAccessRefused):
@@ -109,9 +107,7 @@ async def test_a_service_s_failures_wait_and_come_home(orders: Credentials) -> N
     queue = topology.work_queue("orders", "users.user-created.v1")
     async with await aio_pika.connect(orders.amqp_url) as connection:
         channel = await connection.channel()
-        await declare(
-            channel, [*topology.exchanges(), *topology.work("orders", "users.user-created.v1", exchange="events")]
-        )
+        await declare(channel, topology.work("orders", "users.user-created.v1", exchange="events"))
         for exchange, key in (
             ("retries", topology.way_home("10m", queue)),
             ("returns", topology.way_home("parked", queue)),
@@ -132,14 +128,38 @@ async def test_a_service_cannot_read_another_s_queue(place: Servers, orders: Cre
 
 
 async def test_only_an_edge_opens_the_front_door(state: State, place: Servers, orders: Credentials) -> None:
-    async with await aio_pika.connect(provision_login(state, place, "edge")) as connection:
-        channel = await connection.channel()
-        await declare(channel, topology.declared_to_ask(topology.FRONT_DOOR))
+    through = topology.through_front_door("orders", ("orders.get-order.v1",))
     async with await aio_pika.connect(orders.amqp_url) as connection:
         channel = await connection.channel()
         await declare(channel, topology.requests("orders", ()))
         with pytest.raises(ChannelAccessRefused):
-            await declare(channel, topology.through_front_door("orders", ("users.log-in.v1",)))
+            await declare(channel, through)
+    async with await aio_pika.connect(provision_login(state, place, "edge")) as connection:
+        await declare(await connection.channel(), through)
+
+
+@pytest.mark.parametrize("removed", [topology.REQUESTS, topology.REPLIES, topology.FRONT_DOOR, topology.EVENTS])
+async def test_a_service_can_not_remove_an_exchange(orders: Credentials, removed: str) -> None:
+    async with await aio_pika.connect(orders.amqp_url) as connection:
+        exchange = await (await connection.channel()).get_exchange(removed, ensure=False)
+        with pytest.raises(ChannelAccessRefused):
+            await exchange.delete()
+
+
+@pytest.mark.parametrize("shared", [topology.DEAD_LETTERS, "retries.1s", topology.EVENT_HISTORY, topology.MANIFESTS])
+async def test_a_service_can_neither_remove_nor_empty_what_is_shared(orders: Credentials, shared: str) -> None:
+    async with await aio_pika.connect(orders.amqp_url) as connection:
+        for harm in ("delete", "purge"):
+            queue = await (await connection.channel()).get_queue(shared, ensure=False)
+            if harm == "purge" and shared == topology.EVENT_HISTORY:
+                continue  # a stream can't be emptied, and everybody may read this one
+            with pytest.raises(ChannelAccessRefused):
+                await getattr(queue, harm)()
+
+
+async def test_a_service_finds_what_is_shared_and_need_not_make_it(orders: Credentials) -> None:
+    async with await aio_pika.connect(orders.amqp_url) as connection:
+        await ensure(connection)
 
 
 async def test_a_service_works_in_its_own_schema_and_sees_no_other(

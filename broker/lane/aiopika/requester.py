@@ -24,6 +24,7 @@ from broker.lane import (
 from broker.lane.addresses import ReplyAddresses
 from broker.lane.headers import LONGEST_EXPIRATION, OUTCOME, REFUSED, headers_of
 from broker.reconnecting import BrokerAwayError
+from broker.shared import ensure
 from broker.telemetry import LANE_DROPPED
 
 
@@ -82,7 +83,7 @@ class AioPikaRequester:
     async def _set_up(self, connection: AbstractConnection) -> None:
         # Confirmed, because aiormq knows what was returned only on channels that confirm.
         channel = await self._link.channel(connection)
-        await declare(channel, topology.declared_to_ask(self._asked_through))
+        await ensure(connection)
         name = topology.reply_queue(self._owner, new_token())
         await declare(channel, [topology.replies(name)])
         queue = await channel.get_queue(name, ensure=False)

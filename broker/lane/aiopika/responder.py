@@ -21,6 +21,7 @@ from broker.lane.wire.fields import Properties
 from broker.liveness import Liveness, is_probe
 from broker.publisher import Publisher
 from broker.reconnecting import BrokerAwayError
+from broker.shared import ensure
 
 
 class AioPikaResponder:
@@ -66,7 +67,7 @@ class AioPikaResponder:
         if self._draining:
             return
         channel = await self._consuming.channel(connection)
-        await declare(channel, topology.exchanges())
+        await ensure(connection)
         await declare(channel, topology.requests(self._service, self._topics))
         await channel.set_qos(prefetch_count=PREFETCH)
         alone = await self._consuming.channel(connection)

@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, cast
 
-from pamqp import base, frame
+from pamqp import base, commands, frame
 
 from broker.lane.wire.frames import Delivery, FramingError, Returned, message_frames
 from broker.reconnecting import BrokerAwayError
@@ -44,6 +44,12 @@ class Channel:
                 self.expect(*method.valid_responses)
                 answer = await self.answer()
             return answer
+
+    async def close(self) -> None:
+        """Give the channel up (1.5.2.5). Raises BrokerAwayError."""
+        await self.call(commands.Channel.Close(200, "done", 0, 0))
+        self.on_end = lambda error: None
+        self.wire.forget(self)
 
     def expect(self, *names: str) -> None:
         """The next method that answers must be one of these."""

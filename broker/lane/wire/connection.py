@@ -96,6 +96,11 @@ class Wire(asyncio.Protocol):
         await channel.call(commands.Channel.Open())
         return channel
 
+    def forget(self, channel: Channel) -> None:
+        """The channel is closed: its number is free."""
+        del self._channels[channel.number]
+        channel.end(BrokerAwayError("the channel was closed"))
+
     async def close(self) -> None:
         """Say goodbye (1.4.2.7), and hang up."""
         with contextlib.suppress(BrokerAwayError):

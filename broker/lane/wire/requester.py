@@ -29,6 +29,7 @@ from broker.lane.wire.fields import MalformedPropertiesError, properties, read_p
 from broker.lane.wire.frames import Delivery, Returned, publish_frame
 from broker.lane.wire.link import WireLink
 from broker.reconnecting import BrokerAwayError
+from broker.shared import ensure_on_wire
 from broker.telemetry import LANE_DROPPED
 
 _REMEMBERED = 1_000
@@ -95,9 +96,9 @@ class WireRequester:
         channel.publish(publish, raw, request.body)
 
     async def _set_up(self, wire: Wire) -> None:
+        await ensure_on_wire(wire)
         channel = await wire.channel()
         channel.on_content = self._arrived
-        await channel.call(*topology.declared_to_ask(self._exchange))
         queue = topology.reply_queue(self._owner, new_token())
         await channel.call(topology.replies(queue))
         await channel.call(commands.Basic.Consume(queue=queue, no_ack=True))

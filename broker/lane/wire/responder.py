@@ -24,6 +24,7 @@ from broker.lane.wire.link import WireLink
 from broker.lane.wire.publisher import WirePublisher
 from broker.liveness import Busy, Liveness, is_probe
 from broker.reconnecting import BrokerAwayError
+from broker.shared import ensure_on_wire
 from broker.telemetry import LANE_DROPPED, log
 
 _RETURNS = topology.RETURNS.encode()
@@ -60,8 +61,8 @@ class WireResponder:
                 await asyncio.gather(*(consuming.drain() for consuming in self._consuming))
 
     async def _set_up_consuming(self, wire: Wire) -> None:
+        await ensure_on_wire(wire)
         channel, alone = await wire.channel(), await wire.channel()
-        await channel.call(*topology.exchanges())
         await channel.call(*topology.requests(self._service, self._topics))
         if self._draining:
             return

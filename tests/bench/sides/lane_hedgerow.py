@@ -19,6 +19,7 @@ from broker.lane import Answer, Answering, NobodyThereError, Request, Requester
 from broker.lane.carriers import Carrier
 from broker.liveness import Liveness
 from broker.reconnecting import BrokerAwayError, Reconnecting
+from broker.shared import ensure
 from tests.bench.sides.closed_loop import amqp, closed_loop, seconds
 from tests.bench.sides.words import Say, Word
 from tests.support.eventually import eventually
@@ -62,7 +63,7 @@ async def measure() -> None:
 
         await eventually(partial(_is_there, requester), within=20)
         async with await aio_pika.connect(amqp()) as connection:
-            await declare(await connection.channel(), topology.declared_to_ask(topology.FRONT_DOOR))
+            await ensure(connection)
             await declare(await connection.channel(), topology.through_front_door("bench", (Say.topic,)))
         await closed_loop(ask, seconds=seconds())
 

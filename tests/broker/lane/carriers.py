@@ -46,7 +46,7 @@ class Lane:
         connection = await aio_pika.connect(self.amqp)
         self.stack.push_async_callback(connection.close)
         channel = await connection.channel()
-        await declare(channel, topology.exchanges())
+        await declare(channel, topology.shared())
         return channel
 
     def _carrier(self, name: str) -> Carrier:

@@ -20,6 +20,7 @@ USUAL: dict[str, Answers] = {
     "Connection.Open": lambda _: [commands.Connection.OpenOk()],
     "Connection.Close": lambda _: [commands.Connection.CloseOk()],
     "Channel.Open": lambda _: [commands.Channel.OpenOk()],
+    "Channel.Close": lambda _: [commands.Channel.CloseOk()],
     "Exchange.Declare": lambda _: [commands.Exchange.DeclareOk()],
     "Queue.Declare": lambda asked: [commands.Queue.DeclareOk(asked.queue, 0, 0)],
     "Queue.Bind": lambda _: [commands.Queue.BindOk()],
