@@ -48,6 +48,7 @@ def make_app(ledger: Ledger, secret_key: str, webhooks: Webhooks) -> Starlette:
             Route("/v1/payments/{id}/void", private(partial(gateway.change, effects.void)), methods=["POST"]),
             Route("/v1/payments/{id}/refund", private(gateway.refund), methods=["POST"]),
             Route("/v1/ledger", private(gateway.list_entries), methods=["GET"]),
+            Route("/v1/movements", private(gateway.list_movements), methods=["GET"]),
             Route("/v1/webhooks", private(gateway.script_webhooks), methods=["PUT"]),
             Route("/authentications/{id}", gateway.authenticate, methods=["GET", "POST"]),
             Route("/healthz", _healthz, methods=["GET"]),
@@ -109,6 +110,18 @@ class Gateway:
         """Every movement of money, of one reference or of all."""
         entries = self._ledger.entries(request.query_params.get("reference"))
         return JSONResponse({"object": "list", "data": entries})
+
+    async def list_movements(self, request: Request) -> Response:
+        """Movements of money after a cursor (an id) and older than so many seconds, each with its payment as it
+        stands."""
+        asked = request.query_params
+        try:
+            after, older_than = int(asked.get("after", 0)), float(asked.get("older_than", 0))
+            limit = int(asked.get("limit", 100))
+        except ValueError:
+            return _refuse(400, "parameter_invalid", "after, older_than and limit are numbers.")
+        movements = self._ledger.movements(after, older_than=older_than, limit=min(max(limit, 1), 100))
+        return JSONResponse({"object": "list", "data": movements})
 
     async def script_webhooks(self, request: Request) -> Response:
         """How webhooks behave from now on."""

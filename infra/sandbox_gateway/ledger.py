@@ -128,6 +128,19 @@ class Ledger:
         rows = self._connection.execute("SELECT body FROM payments WHERE reference = ? ORDER BY rowid", (reference,))
         return [json.loads(row["body"]) for row in rows]
 
+    def movements(self, after: int, *, older_than: float, limit: int) -> list[dict[str, Any]]:
+        """Entries after this one that are older than so many seconds, each with its payment as it stands, oldest
+        first."""
+        before = now(earlier=older_than)
+        rows = self._connection.execute(
+            "SELECT entries.id, kind, at, body FROM entries JOIN payments ON payments.id = payment"
+            " WHERE entries.id > ? AND at <= ? ORDER BY entries.id LIMIT ?",
+            (after, before, limit),
+        )
+        return [
+            {"id": row["id"], "kind": row["kind"], "at": row["at"], "payment": json.loads(row["body"])} for row in rows
+        ]
+
     def entries(self, reference: str | None = None) -> list[dict[str, Any]]:
         """Every movement of money (of one reference), oldest first."""
         rows = self._connection.execute(

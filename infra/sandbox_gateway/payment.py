@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
@@ -54,9 +54,10 @@ class Answer:
     body: str
 
 
-def now() -> str:
-    """The time in UTC, RFC 3339."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+def now(*, earlier: float = 0.0) -> str:
+    """The time in UTC, RFC 3339, or what it was so many seconds earlier."""
+    moment = datetime.now(UTC) - timedelta(seconds=earlier)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def success(payment: Payment) -> Answer:

@@ -9,6 +9,7 @@ Promise: an answer is the gateway's word. An adapter that does not know what hap
 """
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, Literal, Protocol
 from uuid import UUID
 
@@ -45,6 +46,18 @@ class Outcome:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Holding:
+    """One payment in the gateway's own books, as it stands: all of its `amount`, and how much of it was `refunded`, by
+    whomever. Without a `reference` of ours: somebody else's."""
+
+    gateway_id: str
+    reference: UUID | None
+    amount: Money
+    refunded: int
+    outcome: Outcome
+
+
+@dataclass(frozen=True, kw_only=True)
 class Webhook:
     """What the gateway tells on its own account: that something happened to a payment of ours. It is a hint to look,
     since it may come late, twice or before the answer that it belongs to. Without a `reference` of ours: somebody
@@ -76,6 +89,10 @@ class Gateway(Protocol):
 
     async def void(self, gateway_id: str, *, key: str) -> Outcome:
         """Let go of the held money: voided, or as it was with a code."""
+
+    async def moved(self, after: str | None, *, older_than: timedelta) -> tuple[list[Holding], str | None]:
+        """The payments whose money moved after the cursor but not just now, in that order, and the cursor that follows;
+        one that moved twice may be there twice."""
 
     async def refund(self, gateway_id: str, amount: int, refund_id: UUID, *, key: str) -> Outcome:
         """Give captured money back: with this refund among `refunds`, or as it was with a code."""

@@ -29,7 +29,8 @@ from contracts.payments import (
 from workers.payments import store
 from workers.payments.asking import Steps, do_what_is_wanted, hold_money, pursue
 from workers.payments.gateway import Gateway, Webhook
-from workers.payments.rules import Command, Look, Payment, again, learn, news, want
+from workers.payments.reconciling import reconcile
+from workers.payments.rules import Command, Look, Patience, Payment, again, learn, news, want
 
 service = Service(
     "payments",
@@ -51,8 +52,13 @@ service = Service(
 @service.does(CapturePayment, first=do_what_is_wanted)
 @service.does(VoidPayment, first=do_what_is_wanted)
 @service.does(RefundPayment, first=do_what_is_wanted)
-async def record_what_became_of_it(command: Command, steps: Steps, tx: Transaction) -> None:
-    before = await store.claim(tx.connection, command.order_id, with_refunds=isinstance(command, RefundPayment))
+async def record_what_became_of_it(command: Command, steps: Steps, tx: Transaction, patience: Patience) -> None:
+    before = await store.claim(
+        tx.connection,
+        command.order_id,
+        quiet_after=patience.quiet,
+        with_refunds=isinstance(command, RefundPayment),
+    )
     await _record(tx, before, want(before, command), steps)
 
 
@@ -95,31 +101,38 @@ async def forget_old_webhooks(tx: Transaction) -> None:
 
 
 @service.every(seconds=0.5)
-async def pursue_what_is_new(database: Database, gateway: Gateway) -> bool:
-    return await _pursue_due(database, gateway, tried=False)
+async def pursue_what_is_new(database: Database, gateway: Gateway, patience: Patience) -> bool:
+    return await _pursue_due(database, gateway, patience, tried=False)
 
 
 @service.every(seconds=1.0)
-async def pursue_what_was_tried(database: Database, gateway: Gateway) -> bool:
+async def pursue_what_was_tried(database: Database, gateway: Gateway, patience: Patience) -> bool:
     """A chore of its own: a gateway that keeps silent holds up only what waits for it already."""
-    return await _pursue_due(database, gateway, tried=True)
+    return await _pursue_due(database, gateway, patience, tried=True)
 
 
-async def _pursue_due(database: Database, gateway: Gateway, *, tried: bool) -> bool:
+@service.every(seconds=5.0)
+async def compare_with_the_gateway(database: Database, gateway: Gateway, patience: Patience) -> bool:
+    return await reconcile(database, gateway, patience)
+
+
+async def _pursue_due(database: Database, gateway: Gateway, patience: Patience, *, tried: bool) -> bool:
     due = await database.transact(Origin("payments due"), lambda tx: store.claim_due(tx.connection, tried=tried))
     outcomes = await asyncio.gather(
-        *(_look_and_pursue(database, gateway, payment) for payment in due), return_exceptions=True
+        *(_look_and_pursue(database, gateway, patience, payment) for payment in due), return_exceptions=True
     )
     if failures := [failure for failure in outcomes if isinstance(failure, Exception)]:
         raise ExceptionGroup("payments could not be pursued", failures)
     return bool(due)
 
 
-async def _look_and_pursue(database: Database, gateway: Gateway, payment: Payment) -> None:
+async def _look_and_pursue(database: Database, gateway: Gateway, patience: Patience, payment: Payment) -> None:
     steps = await pursue(gateway, payment, look=True)
 
     async def record(tx: Transaction) -> None:
-        before = await store.claim(tx.connection, payment.order_id, with_refunds=bool(payment.refunds))
+        before = await store.claim(
+            tx.connection, payment.order_id, quiet_after=patience.quiet, with_refunds=bool(payment.refunds)
+        )
         await _record(tx, before, before, steps)
 
     await database.transact(Origin(str(payment.order_id)), record)

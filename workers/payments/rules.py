@@ -10,6 +10,7 @@ one; money goes back at most once for each refund.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import Any, Literal, NamedTuple
 from uuid import UUID, uuid5
 
@@ -42,6 +43,15 @@ _AGE: dict[str, int] = {
     status: age
     for age, status in enumerate(("requires_action", "declined", "authorised", "failed", "voided", "captured"))
 }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Patience:
+    """How long we wait for what may still be under way: `quiet`, after the last request, at the gateway; `settled`,
+    after a movement of money, on its way into our books: longer than a message is tried again (topology.TIERS)."""
+
+    quiet: timedelta = timedelta(minutes=10)
+    settled: timedelta = timedelta(minutes=15)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,6 +1,7 @@
 """The adapter of the sandbox gateway (infra/sandbox_gateway)."""
 
 import time
+from datetime import timedelta
 from functools import cached_property
 from typing import Annotated, Any, Literal, TypeVar
 from uuid import UUID
@@ -10,7 +11,7 @@ from pydantic import BaseModel, StringConstraints, ValidationError
 
 from broker.telemetry import log
 from contracts.base import Money
-from workers.payments.gateway import Gateway, GatewayRefusal, GatewayUnknown, KeySpent, Outcome, Webhook
+from workers.payments.gateway import Gateway, GatewayRefusal, GatewayUnknown, Holding, KeySpent, Outcome, Webhook
 from workers.payments.signatures import is_signed
 
 Read = TypeVar("Read", bound=BaseModel)
@@ -43,6 +44,22 @@ class _Refused(BaseModel):
 
 class _Found(BaseModel):
     data: tuple[_Payment, ...]
+
+
+class _Booked(_Payment):
+    reference: str
+    amount: int
+    currency: str
+    amount_refunded: int
+
+
+class _Movement(BaseModel):
+    id: int
+    payment: _Booked
+
+
+class _Moved(BaseModel):
+    data: tuple[_Movement, ...]
 
 
 class _Subject(BaseModel):
@@ -111,6 +128,14 @@ class SandboxGateway(Gateway):
         body = {"amount": amount, "reference": str(refund_id)}
         return await self._write(f"/v1/payments/{gateway_id}/refund", key, body)
 
+    async def moved(self, after: str | None, *, older_than: timedelta) -> tuple[list[Holding], str | None]:
+        asked = {"after": after or "0", "older_than": str(older_than.total_seconds()), "limit": "100"}
+        status, body = await self._ask("GET", "/v1/movements", params=asked)
+        if status >= 400:
+            raise _refusal(status, _read(_Refused, body).error)
+        movements = _read(_Moved, body).data
+        return [_holding(movement.payment) for movement in movements], str(movements[-1].id) if movements else after
+
     async def _write(self, path: str, key: str, request: dict[str, Any] | None = None) -> Outcome:
         status, body = await self._ask("POST", path, json=request or {}, headers={"Idempotency-Key": key})
         if status < 400:
@@ -154,6 +179,16 @@ def _outcome(payment: _Payment, code: str | None = None) -> Outcome:
         refunds=frozenset(id_ for refund in payment.refunds if (id_ := _uuid(refund.reference)) is not None),
         client_secret=payment.client_secret,
         next_action=payment.next_action,
+    )
+
+
+def _holding(payment: _Booked) -> Holding:
+    return Holding(
+        gateway_id=payment.id,
+        reference=_uuid(payment.reference),
+        amount=Money(amount=payment.amount, currency=payment.currency),
+        refunded=payment.amount_refunded,
+        outcome=_outcome(payment),
     )
 
 

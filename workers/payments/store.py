@@ -1,7 +1,7 @@
 """The SQL of payments."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import timedelta
 from uuid import UUID
 
@@ -13,8 +13,6 @@ from contracts.payments import PaymentAction
 from workers.payments.gateway import Webhook
 from workers.payments.rules import Payment, Refund, When
 
-QUIET_AFTER = timedelta(minutes=10)
-"""A request that nobody waits for any more is not under way at the gateway after so long."""
 LEASE = timedelta(seconds=60)
 """How long whoever asks the gateway about a payment has it to himself."""
 AT_ONCE = 20
@@ -24,6 +22,7 @@ _COLUMNS = """order_id, goal, status, amount, currency, method, gateway_id, code
 _REFUND_COLUMNS = "refund_id, amount, status, code, asked_for"
 _REFUNDS = f"SELECT {_REFUND_COLUMNS} FROM refunds WHERE order_id = $1 ORDER BY created_at"  # noqa: S608 - constants
 _FIND = f"SELECT {_COLUMNS}, false AS quiet FROM payments WHERE order_id = $1"  # noqa: S608 - constants
+_FIND_ALL = f"SELECT {_COLUMNS}, false AS quiet FROM payments WHERE order_id = ANY($1)"  # noqa: S608 - constants
 _CLAIM = f"""
 INSERT INTO payments (order_id) VALUES ($1)
 ON CONFLICT (order_id) DO UPDATE SET updated_at = payments.updated_at
@@ -74,6 +73,12 @@ async def find(reader: Reader, order_id: UUID) -> Payment:
     return _payment(row, await reader.fetch(_REFUNDS, order_id) if row["status"] == "captured" else ())
 
 
+async def find_all(connection: asyncpg.Connection, order_ids: Collection[UUID]) -> list[Payment]:
+    """What is known of the payments of these orders."""
+    rows = await connection.fetch(_FIND_ALL, order_ids)
+    return [_payment(row, await _refunds(connection, row)) for row in rows]
+
+
 async def find_action(reader: Reader, order_id: UUID) -> PaymentAction | None:
     """What the customer has to do for this order, if anything."""
     row = await reader.fetchrow(_ACTION, order_id)
@@ -91,14 +96,16 @@ async def prune_webhooks(connection: asyncpg.Connection) -> None:
     await connection.execute(_PRUNE_WEBHOOKS)
 
 
-async def claim(connection: asyncpg.Connection, order_id: UUID, *, with_refunds: bool) -> Payment:
+async def claim(
+    connection: asyncpg.Connection, order_id: UUID, *, quiet_after: timedelta, with_refunds: bool
+) -> Payment:
     """The payment of this order, locked until the transaction ends; a pending one if nothing is known of it. One that
     is captured always comes with its refunds.
 
     Two first messages of an order, at the same time, come one after the other: the second waits for the first, and what
     the first did to the refunds only a statement of its own sees.
     """
-    (row,) = await connection.fetch(_CLAIM, order_id, QUIET_AFTER)
+    (row,) = await connection.fetch(_CLAIM, order_id, quiet_after)
     return _payment(row, await _refunds(connection, row, wanted=with_refunds))
 
 

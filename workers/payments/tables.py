@@ -11,6 +11,7 @@ from sqlalchemy import (
     Column,
     DateTime,
     ForeignKey,
+    Identity,
     Index,
     MetaData,
     Text,
@@ -79,6 +80,34 @@ class WebhookRow(PaymentsTable, table=True):
     type: str = Field(sa_type=Text)
     order_id: UUID | None = None
     received_at: datetime = _now()
+
+
+class ReconciliationRow(PaymentsTable, table=True):
+    """Up to where a gateway's movements were compared with ours, and until when somebody is at it."""
+
+    __tablename__ = "reconciliations"
+    gateway: str = Field(sa_type=Text, primary_key=True)
+    cursor: str | None = Field(default=None, sa_type=Text)
+    claimed_until: datetime = Field(sa_type=DateTime(timezone=True))
+
+
+class AuditRow(PaymentsTable, table=True):
+    """A difference between our books and a gateway's, and what was done about it."""
+
+    __tablename__ = "audits"
+    __table_args__ = (
+        Index("audits_open_key", "gateway", "gateway_id", "found", unique=True, postgresql_where=text("done IS NULL")),
+    )
+    id: int = Field(sa_column=Column(BigInteger, Identity(always=True), primary_key=True))
+    gateway: str = Field(sa_type=Text)
+    gateway_id: str = Field(sa_type=Text)
+    order_id: UUID | None = None
+    found: str = Field(sa_type=Text)
+    amount: int = Field(sa_type=BigInteger)
+    currency: str = Field(sa_type=Text)
+    done: str | None = Field(default=None, sa_type=Text)
+    found_at: datetime = _now()
+    done_at: datetime | None = Field(default=None, sa_type=DateTime(timezone=True))
 
 
 class RefundRow(PaymentsTable, table=True):

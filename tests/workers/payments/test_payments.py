@@ -1,12 +1,14 @@
 """The whole service, over a real broker, a real database and the real sandbox gateway."""
 
 from collections.abc import AsyncIterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import httpx
 import pytest
 import pytest_asyncio
+from sqlalchemy import update
+from sqlmodel import col
 
 from broker.ids import new_id
 from contracts.base import Money, Refusal
@@ -30,9 +32,9 @@ from tests.conftest import Start
 from tests.support.eventually import eventually
 from tests.support.harness import Harness
 from tests.support.sandbox import KEY, Sandbox
-from workers.payments import store
 from workers.payments.gateway import Gateway
 from workers.payments.handlers import service
+from workers.payments.rules import Patience
 from workers.payments.sandbox import SandboxGateway
 from workers.payments.tables import PaymentRow
 
@@ -45,6 +47,7 @@ async def payments(sharing: Start, sandbox: Sandbox) -> AsyncIterator[Harness]:
     """One for all tests of this module: each has orders of its own."""
     gateway = SandboxGateway(sandbox.url, KEY, total=2.0)
     service.provide(gateway, as_type=Gateway)
+    service.provide(Patience())
     yield await sharing(service)
     await gateway.aclose()
 
@@ -177,9 +180,7 @@ async def test_what_was_captured_for_nothing_goes_back_without_a_refund_id(payme
     assert sandbox.kinds(str(order_id)) == ["authorised", "captured", "refunded", "refunded"]
 
 
-async def test_a_duty_to_pay_nothing_lasts_while_the_outcome_is_unknown(
-    payments: Harness, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_duty_to_pay_nothing_lasts_while_the_outcome_is_unknown(payments: Harness, sandbox: Sandbox) -> None:
     command = order("pm_sandbox_timeout_before")
     await payments.send(command)
 
@@ -196,7 +197,9 @@ async def test_a_duty_to_pay_nothing_lasts_while_the_outcome_is_unknown(
         return (found.goal, found.status, found.check_at is not None) == ("nothing", "unknown", True)
 
     await eventually(is_a_duty, within=10)
-    monkeypatch.setattr(store, "QUIET_AFTER", timedelta(0))
+    long_ago = datetime.now(UTC) - timedelta(minutes=11)
+    mine = col(PaymentRow.order_id) == command.order_id
+    await payments.write(update(PaymentRow).where(mine).values(unknown_since=long_ago))
     await payments.heard(PaymentVoided, command.order_id, within=15)
     assert sandbox.kinds(str(command.order_id)) == []
     assert (await row(payments, command.order_id)).check_at is None

@@ -69,6 +69,15 @@ async def test_killed_while_it_waits_for_the_gateway_it_holds_and_takes_the_mone
             assert await asyncio.to_thread(second.wait, 20) == 0
 
 
+@pytest.mark.parametrize("nonsense", ["soon", "-1", "nan", "86401"])
+def test_with_a_nonsensical_patience_it_ends_with_one_sentence(nonsense: str) -> None:
+    settings = {"HEDGEROW_GATEWAY_URL": "http://127.0.0.1:1", "HEDGEROW_GATEWAY_KEY": KEY}
+    settings["HEDGEROW_GATEWAY_QUIET_AFTER"] = nonsense
+    ended = subprocess.run(COMMAND, env=os.environ | settings, capture_output=True, text=True, timeout=30, check=False)
+    assert (ended.returncode, ended.stderr.count("\n")) == (1, 1)
+    assert ended.stderr.startswith(f"HEDGEROW_GATEWAY_QUIET_AFTER is '{nonsense}'")
+
+
 @pytest.mark.parametrize("missing", ["HEDGEROW_GATEWAY_URL", "HEDGEROW_GATEWAY_KEY"])
 def test_without_a_setting_it_ends_with_one_sentence(missing: str) -> None:
     settings = {"HEDGEROW_GATEWAY_URL": "http://127.0.0.1:1", "HEDGEROW_GATEWAY_KEY": KEY}

@@ -27,6 +27,7 @@ from tests.support.harness import Harness
 from tests.support.sandbox import KEY, WEBHOOK_SECRET, Sandbox
 from workers.payments.gateway import Gateway
 from workers.payments.handlers import service
+from workers.payments.rules import Patience
 from workers.payments.sandbox import SandboxGateway
 from workers.payments.tables import PaymentRow, WebhookRow
 
@@ -37,6 +38,7 @@ pytestmark = [pytest.mark.servers, pytest.mark.asyncio(loop_scope="module")]
 async def payments(sharing: Start, sandbox: Sandbox) -> AsyncIterator[Harness]:
     gateway = SandboxGateway(sandbox.url, KEY, webhook_secret=WEBHOOK_SECRET, total=2.0)
     service.provide(gateway, as_type=Gateway)
+    service.provide(Patience())
     yield await sharing(service)
     await gateway.aclose()
 

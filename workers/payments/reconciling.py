@@ -1,0 +1,83 @@
+"""Our books and the gateway's, compared movement by movement, and healed where they differ.
+
+Promise: every movement of money at the gateway is compared with our row of its order, some time after it happened and
+by one instance at a time; money that is held or was taken without an order of ours, or a second time for one, goes
+back; where only our row is behind, the gateway is looked at again. Each difference leaves an audit, written before
+anything is done about it.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Literal
+from uuid import NAMESPACE_OID, UUID, uuid5
+
+from prometheus_client import Counter
+
+from broker.ids import new_token
+from broker.outbox import Origin
+from broker.telemetry import log
+from broker.transaction import Database
+from workers.payments import audits
+from workers.payments.gateway import Gateway, Holding
+from workers.payments.rules import Patience, Payment
+
+DIFFERENCES = Counter("hedgerow_payments_differences", "Payments that differed from the gateway's.", ["found"])
+
+Found = Literal["hold-without-order", "paid-without-order", "held-twice", "captured-twice", "differs"]
+
+
+def compare(holding: Holding, ours: Payment | None) -> Found | None:
+    """How the gateway's payment differs from our row of its order; None where it does not, or is looked into."""
+    if ours is None or ours.gateway_id not in (None, holding.gateway_id):
+        if holding.outcome.status in ("authorised", "requires_action"):
+            return "hold-without-order" if ours is None else "held-twice"
+        if holding.outcome.captured > holding.refunded:
+            return "paid-without-order" if ours is None else "captured-twice"
+        return None
+    if ours.status == "unknown":
+        return None
+    status = "authorised" if ours.status == "failed" else ours.status
+    books = (status, ours.captured, ours.refunded)
+    return None if books == (holding.outcome.status, holding.outcome.captured, holding.refunded) else "differs"
+
+
+async def reconcile(database: Database, gateway: Gateway, patience: Patience) -> bool:
+    """Compare the next movements; whether there may be more. Raises GatewayUnknown, and goes on there next time."""
+    origin = Origin("reconciliation")
+    claimed = await database.transact(origin, lambda tx: audits.claim_cursor(tx.connection, gateway.name))
+    if claimed is None:
+        return False
+    holdings, cursor = await gateway.moved(claimed.cursor, older_than=patience.settled)
+    ids = {holding.reference for holding in holdings if holding.reference is not None}
+    ours = await database.read(lambda tx: audits.payments_of(tx.connection, ids))
+    for holding, found in _differences(holdings, ours):
+        await _heal(database, gateway, holding, found)
+    await database.transact(origin, lambda tx: audits.move_cursor(tx.connection, gateway.name, cursor))
+    return bool(holdings)
+
+
+def _differences(holdings: Sequence[Holding], ours: Mapping[UUID, Payment]) -> list[tuple[Holding, Found]]:
+    """Once a payment, however often it moved."""
+    latest = {holding.gateway_id: holding for holding in holdings}.values()
+    compared = (
+        (holding, compare(holding, ours.get(holding.reference))) for holding in latest if holding.reference is not None
+    )
+    return [(holding, found) for holding, found in compared if found is not None]
+
+
+async def _heal(database: Database, gateway: Gateway, holding: Holding, found: Found) -> None:
+    """Keys are fresh ones, since an effect is possible only once: what is let go is not held any more, and of what was
+    captured no more than all goes back."""
+    DIFFERENCES.labels(found).inc()
+    log.error("our books and the gateway's differ", found=found, gateway_id=holding.gateway_id)
+    origin = Origin(str(holding.reference))
+    await database.transact(origin, lambda tx: audits.begin(tx.connection, gateway.name, holding, found))
+    if found == "differs":
+        done = "looked"
+    elif found in ("hold-without-order", "held-twice"):
+        done = (await gateway.void(holding.gateway_id, key=new_token())).status
+    else:
+        rest = holding.outcome.captured - holding.refunded
+        refund_id = uuid5(NAMESPACE_OID, f"{holding.gateway_id} after {holding.refunded}")
+        outcome = await gateway.refund(holding.gateway_id, rest, refund_id, key=new_token())
+        done = "refunded" if refund_id in outcome.refunds else outcome.code or outcome.status
+    await database.transact(origin, lambda tx: audits.end(tx.connection, gateway.name, holding, found, done))
