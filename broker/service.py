@@ -290,6 +290,8 @@ def _complete(route: Route, operation: type[Operation[Any]]) -> Route:
     for name in (*in_path, *route.query, *(name for name in named if name)):
         if name not in fields:
             raise ValueError(f"{route.method} {route.path}: {operation.__name__} has no field {name}")
+    if route.raw is not None and (homeless := fields - {*in_path, *route.query, *named}):
+        raise ValueError(f"{route.method} {route.path}: {min(homeless)} can't be in the body, which is all {route.raw}")
     if route.query or route.method not in _METHODS_WITHOUT_BODY:
         return route
     left = tuple(name for name in operation.model_fields if name not in in_path and name not in named)

@@ -263,6 +263,11 @@ def test_only_the_handler_of_a_query_can_have_a_reader(service: Service, place: 
         service.check()
 
 
+def test_with_a_raw_body_every_other_field_comes_from_elsewhere(service: Service) -> None:
+    with pytest.raises(ValueError, match=r"can't be in the body, which is all"):
+        service.answers(PutThing, http=Http("POST", "/things", raw=next(iter(PutThing.model_fields))))(put_thing)
+
+
 def test_what_goes_first_before_a_command_may_read_and_needs_a_database(service: Service) -> None:
     async def look(command: Move, reader: Reader) -> Thing:
         raise NotImplementedError
