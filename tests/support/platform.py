@@ -87,6 +87,12 @@ class Platform:
         answer = httpx.get(url, headers=headers, timeout=10, trust_env=False)
         return list(answer.raise_for_status().json()["data"])
 
+    def script_webhooks(self, **script: Any) -> None:
+        """How the gateway's webhooks behave from now on; without a word, as usual."""
+        port, key = self.state.read("ports.json")["gateway"], self.state.secret("gateway.key")
+        url, headers = f"http://127.0.0.1:{port}/v1/webhooks", {"Authorization": f"Bearer {key}"}
+        httpx.put(url, json=script, headers=headers, timeout=10, trust_env=False).raise_for_status()
+
     def broker(self, kind: Literal["consumers", "channels", "queues"]) -> Any:
         """What RabbitMQ's management API knows of this platform's consumers, channels or queues."""
         assert self.servers.rabbitmq_management

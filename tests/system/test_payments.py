@@ -5,6 +5,7 @@ import time
 from typing import Any
 
 import httpx
+import pytest
 
 from infra.sandbox_gateway.webhooks import signature
 from tests.support.customer import Customer
@@ -67,6 +68,37 @@ async def test_a_confirmed_order_is_refunded_in_part_and_then_in_full(
     assert (await customer.get(f"/orders/{order['id']}"))["status"] == "refunded"
     amounts = [entry["amount"] for entry in platform.ledger() if entry["reference"] == order["id"]]
     assert amounts == [2000, 2000, 500, 1500]
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        {"everything": True, "copies": 2},
+        {"everything": True, "before_the_answer": True},
+        {"everything": True, "hold": True},
+        {"everything": True, "delay": 1.0, "newest_first": True},
+        {"copies": 0},
+    ],
+    ids=["twice", "before the answer", "never, then all at once", "late and the newest first", "never"],
+)
+async def test_however_webhooks_come_an_order_is_paid_once(
+    platform: Platform, staff: Customer, customer: Customer, script: dict[str, Any]
+) -> None:
+    platform.script_webhooks(**script)
+    try:
+        usual = await customer.order(await staff.add_product(on_hand=5))
+        asking = await awaiting_customer(staff, customer)
+        await settle(asking, "succeeded")
+        for order in (usual, asking):
+            assert (await customer.settled(order, within=20))["status"] == "confirmed"
+    finally:
+        platform.script_webhooks()
+    last = await awaiting_customer(staff, customer)
+    await settle(last, "succeeded")  # its webhook comes after all that were held
+    await customer.settled(last)
+    for order in (usual, asking):
+        assert (await customer.get(f"/orders/{order['id']}"))["status"] == "confirmed"
+        assert kinds(platform, order) == ["authorised", "captured"]
 
 
 async def test_only_the_gateway_is_heard_at_the_webhooks_door(platform: Platform, customer: Customer) -> None:

@@ -5,6 +5,7 @@ import asyncio
 from broker.outbox import Origin
 from broker.reader import Reader
 from broker.service import Http, Service
+from broker.telemetry import log
 from broker.transaction import Database, Transaction
 from contracts.base import Refusal
 from contracts.payments import (
@@ -30,7 +31,7 @@ from workers.payments import store
 from workers.payments.asking import Steps, do_what_is_wanted, hold_money, pursue
 from workers.payments.gateway import Gateway, Webhook
 from workers.payments.reconciling import reconcile
-from workers.payments.rules import Command, Look, Patience, Payment, again, learn, news, want
+from workers.payments.rules import Command, Look, Patience, Payment, again, is_stuck, learn, news, want
 
 service = Service(
     "payments",
@@ -142,6 +143,8 @@ async def _record(tx: Transaction, before: Payment, after: Payment, steps: Steps
     for step in steps:
         after = learn(after, step)
     after, events = news(before, after)
+    if is_stuck(before, after):
+        log.error("what was paid for nothing could not be given back", order_id=str(after.order_id))
     lost = any(step.outcome is None and not isinstance(step.act, Look) for step in steps)
     await store.record(tx.connection, before, after, lost=lost, again=again(after, steps))
     tx.say(*events)

@@ -331,6 +331,11 @@ def _refund_news(before: Payment, after: Payment) -> Iterator[Event]:
             yield RefundFailed(order_id=after.order_id, refund_id=refund.refund_id, code=refund.code or "failed")
 
 
+def is_stuck(before: Payment, after: Payment) -> bool:
+    """Whether the bank has just refused to take back what was paid for nothing: a person has to see to it."""
+    return any(refund.status == "failed" and not refund.asked_for for refund in {*after.refunds} - {*before.refunds})
+
+
 def _money(payment: Payment, amount: int | None = None) -> Money:
     """Raises ValueError for a payment whose amount nobody told."""
     if payment.amount is None:

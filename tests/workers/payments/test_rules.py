@@ -31,6 +31,7 @@ from workers.payments.rules import (
     Step,
     Void,
     again,
+    is_stuck,
     learn,
     news,
     next_act,
@@ -239,9 +240,12 @@ def test_a_refund_that_is_under_way_is_not_given_back_twice() -> None:
     assert act.amount == 1499
 
 
-def test_a_rest_that_the_bank_refuses_is_not_asked_for_without_end() -> None:
-    payment, said = told(want(CAPTURED, VOID), replace(TAKEN, code="refund_failed"))
+def test_a_rest_that_the_bank_refuses_is_for_a_person_to_see_to_and_not_asked_for_without_end() -> None:
+    wanted = want(CAPTURED, VOID)
+    payment, said = told(wanted, replace(TAKEN, code="refund_failed"))
     assert (said, next_act(payment), again(payment, ())) == ((), None, None)
+    assert is_stuck(wanted, payment)
+    assert not is_stuck(payment, payment)
 
 
 # --- refunds ----------------------------------------------------------------------------------------------------------
