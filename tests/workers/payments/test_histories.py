@@ -83,6 +83,7 @@ class History:
         self.gateway = FakeGateway()
         self.row = Payment(order_id=ORDER)
         self.said: list[Event] = []
+        self.under_way: list[Act] = []
         self.late: list[tuple[Command | None, tuple[Step, ...]]] = []
 
     def attempt(self, command: Command | None, fate: str) -> None:
@@ -94,8 +95,7 @@ class History:
             payment = want(Payment(order_id=ORDER), command)
             act = next_act(payment)
         while act is not None and type(act) not in {type(step.act) for step in steps}:
-            outcome = None if fate == "lost before" else self.gateway.do(act)
-            steps.append(Step(act, None if fate == "lost after" else outcome))
+            steps.append(Step(act, self.ask(act, fate)))
             if steps[-1].outcome is None:
                 break
             payment = learn(payment, steps[-1])
@@ -104,6 +104,13 @@ class History:
             self.late.append((command, tuple(steps)))
         else:
             self.record(command, tuple(steps))
+
+    def ask(self, act: Act, fate: str) -> Outcome | None:
+        """The gateway's answer, if it comes; what is under way when nobody waits any more has its effect later."""
+        if fate == "under way" and not isinstance(act, Look):
+            self.under_way.append(act)
+        outcome = None if fate in ("lost before", "under way") else self.gateway.do(act)
+        return None if fate == "lost after" else outcome
 
     def record(self, command: Command | None, steps: tuple[Step, ...]) -> None:
         after = self.row if command is None else want(self.row, command)
@@ -114,6 +121,8 @@ class History:
 
     def come_to_rest(self) -> None:
         """What was late comes, and the chore runs until nothing is to be done."""
+        for act in self.under_way:
+            self.gateway.do(act)
         for command, steps in self.late:
             self.record(command, steps)
         for _ in range(20):
@@ -123,7 +132,7 @@ class History:
         assert again(self.row, ()) is None
 
 
-fates = st.sampled_from(["fine", "fine", "lost before", "lost after", "late"])
+fates = st.sampled_from(["fine", "fine", "lost before", "lost after", "under way", "late"])
 attempts = st.tuples(st.sampled_from((None, *COMMANDS)), fates)
 
 
