@@ -112,8 +112,7 @@ class Gateway:
         return JSONResponse({"object": "list", "data": entries})
 
     async def list_movements(self, request: Request) -> Response:
-        """Movements of money after a cursor (an id) and older than so many seconds, each with its payment as it
-        stands."""
+        """Payments by their last movement of money, after a cursor (an id) and older than so many seconds."""
         asked = request.query_params
         try:
             after, older_than = int(asked.get("after", 0)), float(asked.get("older_than", 0))

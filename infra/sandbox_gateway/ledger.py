@@ -21,6 +21,7 @@ CREATE TABLE IF NOT EXISTS entries (
     id INTEGER PRIMARY KEY, payment TEXT NOT NULL, reference TEXT NOT NULL, kind TEXT NOT NULL,
     amount INTEGER NOT NULL, currency TEXT NOT NULL, at TEXT NOT NULL);
 CREATE INDEX IF NOT EXISTS entries_by_reference ON entries (reference);
+CREATE INDEX IF NOT EXISTS entries_by_payment ON entries (payment, id);
 CREATE TABLE IF NOT EXISTS answers (
     key TEXT PRIMARY KEY, fingerprint TEXT NOT NULL, status INTEGER NOT NULL, body TEXT NOT NULL, at TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS failures (reference TEXT PRIMARY KEY);
@@ -129,12 +130,14 @@ class Ledger:
         return [json.loads(row["body"]) for row in rows]
 
     def movements(self, after: int, *, older_than: float, limit: int) -> list[dict[str, Any]]:
-        """Entries after this one that are older than so many seconds, each with its payment as it stands, oldest
-        first."""
+        """The last entry of each payment, after this one and older than so many seconds, with the payment as it stands,
+        oldest first."""
         before = now(earlier=older_than)
         rows = self._connection.execute(
             "SELECT entries.id, kind, at, body FROM entries JOIN payments ON payments.id = payment"
-            " WHERE entries.id > ? AND at <= ? ORDER BY entries.id LIMIT ?",
+            " WHERE entries.id > ? AND at <= ? AND NOT EXISTS"
+            " (SELECT * FROM entries AS later WHERE later.payment = entries.payment AND later.id > entries.id)"
+            " ORDER BY entries.id LIMIT ?",
             (after, before, limit),
         )
         return [

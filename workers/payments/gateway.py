@@ -91,8 +91,8 @@ class Gateway(Protocol):
         """Let go of the held money: voided, or as it was with a code."""
 
     async def moved(self, after: str | None, *, older_than: timedelta) -> tuple[list[Holding], str | None]:
-        """The payments whose money moved after the cursor but not just now, in that order, and the cursor that follows;
-        one that moved twice may be there twice."""
+        """The payments whose money last moved after the cursor, and not just now, in that order; and the cursor that
+        follows."""
 
     async def refund(self, gateway_id: str, amount: int, refund_id: UUID, *, key: str) -> Outcome:
         """Give captured money back: with this refund among `refunds`, or as it was with a code."""

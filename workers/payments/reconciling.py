@@ -1,14 +1,13 @@
-"""Our books and the gateway's, compared movement by movement, and healed where they differ.
+"""Our books and the gateway's, compared payment by payment, and healed where they differ.
 
-Promise: every movement of money at the gateway is compared with our row of its order, some time after it happened and
-by one instance at a time; money that is held or was taken without an order of ours, or a second time for one, goes
-back; where only our row is behind, the gateway is looked at again. Each difference leaves an audit, written before
-anything is done about it.
+Promise: every payment whose money moved at the gateway is compared with our row of its order, some time after its last
+movement and by one instance at a time; money that is held or was taken without an order of ours, or a second time for
+one, goes back; where only our row is behind, the gateway is looked at again. Each difference leaves an audit, written
+before anything is done about it.
 """
 
-from collections.abc import Mapping, Sequence
 from typing import Literal
-from uuid import NAMESPACE_OID, UUID, uuid5
+from uuid import NAMESPACE_OID, uuid5
 
 from prometheus_client import Counter
 
@@ -41,7 +40,7 @@ def compare(holding: Holding, ours: Payment | None) -> Found | None:
 
 
 async def reconcile(database: Database, gateway: Gateway, patience: Patience) -> bool:
-    """Compare the next movements; whether there may be more. Raises GatewayUnknown, and goes on there next time."""
+    """Compare the next payments; whether there may be more. Raises GatewayUnknown, and goes on there next time."""
     origin = Origin("reconciliation")
     claimed = await database.transact(origin, lambda tx: audits.claim_cursor(tx.connection, gateway.name))
     if claimed is None:
@@ -49,19 +48,11 @@ async def reconcile(database: Database, gateway: Gateway, patience: Patience) ->
     holdings, cursor = await gateway.moved(claimed.cursor, older_than=patience.settled)
     ids = {holding.reference for holding in holdings if holding.reference is not None}
     ours = await database.read(lambda tx: audits.payments_of(tx.connection, ids))
-    for holding, found in _differences(holdings, ours):
-        await _heal(database, gateway, holding, found)
+    for holding in holdings:
+        if holding.reference is not None and (found := compare(holding, ours.get(holding.reference))) is not None:
+            await _heal(database, gateway, holding, found)
     await database.transact(origin, lambda tx: audits.move_cursor(tx.connection, gateway.name, cursor))
     return bool(holdings)
-
-
-def _differences(holdings: Sequence[Holding], ours: Mapping[UUID, Payment]) -> list[tuple[Holding, Found]]:
-    """Once a payment, however often it moved."""
-    latest = {holding.gateway_id: holding for holding in holdings}.values()
-    compared = (
-        (holding, compare(holding, ours.get(holding.reference))) for holding in latest if holding.reference is not None
-    )
-    return [(holding, found) for holding, found in compared if found is not None]
 
 
 async def _heal(database: Database, gateway: Gateway, holding: Holding, found: Found) -> None:
