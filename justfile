@@ -64,3 +64,8 @@ documents:
 [no-exit-message]
 bench *args:
     @exec {{ bin }}/python -m tests.bench "$@"
+
+# Hurt a platform while it works and check its books (--all, --fault NAME, --seed N, --runs N, --orders N)
+[no-exit-message]
+drill *args:
+    @exec {{ bin }}/python -m tests.drills "$@"

@@ -10,10 +10,11 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 from urllib.parse import quote, unquote, urlsplit
 
@@ -31,26 +32,37 @@ Process = subprocess.Popen[bytes]
 
 
 class Platform:
-    """One platform: its launcher, its processes by name, what they logged, and what the gateway did with the money."""
+    """One platform: its launcher, its processes by name, what they logged, and what the gateway did with the money.
 
-    def __init__(self, folder: Path, servers: Servers) -> None:
+    Without `servers` it runs on its own, which the launcher starts and keeps running.
+    """
+
+    def __init__(
+        self, folder: Path, servers: Servers | None = None, *, settings: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
         self.state = State(folder)
-        self.servers = servers
+        self._given = servers
+        self._settings = settings
         self.port = free_port()
         self.edge = f"http://127.0.0.1:{self.port}"
         self._by_hand = 0
 
     @property
+    def servers(self) -> Servers:
+        """The administrator's addresses."""
+        runtime = self.state.read("runtime.json") if self._given is None else {}
+        return self._given or Servers(*(runtime[name] for name in ("amqp", "rabbitmq_management", "database")))
+
+    @property
     def environment(self) -> dict[str, str]:
         """What the launcher is told, and nothing that the developer's shell says about another platform."""
         known = {name: value for name, value in os.environ.items() if not name.startswith("HEDGEROW_")}
-        return known | {
-            "HEDGEROW_STATE": str(self.state.folder),
-            "HEDGEROW_PORT": str(self.port),
-            "HEDGEROW_AMQP_URL": self.servers.amqp,
-            "HEDGEROW_RABBITMQ_MANAGEMENT_URL": self.servers.rabbitmq_management or "",
-            "HEDGEROW_DATABASE_URL": self.servers.database,
-        }
+        told = {"HEDGEROW_STATE": str(self.state.folder), "HEDGEROW_PORT": str(self.port), **self._settings}
+        if self._given is not None:
+            told["HEDGEROW_AMQP_URL"] = self._given.amqp
+            told["HEDGEROW_RABBITMQ_MANAGEMENT_URL"] = self._given.rabbitmq_management or ""
+            told["HEDGEROW_DATABASE_URL"] = self._given.database
+        return known | told
 
     def launcher(self, *arguments: str) -> Done:
         """Run one launcher command to its end."""
@@ -64,10 +76,15 @@ class Platform:
         """The processes that the launcher keeps running, by name."""
         return {name: int(pid) for name, pid in self.state.read("runtime.json")["processes"].items()}
 
-    def kill(self, name: str) -> int:
-        """End a process without a warning; returns the pid it had."""
-        pid = self.pids[name]
-        os.kill(pid, signal.SIGKILL)
+    @property
+    def server_pids(self) -> dict[str, int]:
+        """The processes of its own servers, by name."""
+        return {name: int(pid) for name, pid in self.state.read("runtime.json")["servers"].items()}
+
+    def kill(self, name: str, how: signal.Signals = signal.SIGKILL) -> int:
+        """End a process, or a server of its own, without a warning; returns the pid it had."""
+        pid = {**self.server_pids, **self.pids}[name]
+        os.kill(pid, how)
         return pid
 
     def start_instance(self, service: str) -> Process:
@@ -119,9 +136,11 @@ class Platform:
 
 
 @contextmanager
-def running_platform(folder: Path, servers: Servers, *arguments: str) -> Iterator[Platform]:
+def running_platform(
+    folder: Path, servers: Servers | None, *arguments: str, settings: Mapping[str, str] = MappingProxyType({})
+) -> Iterator[Platform]:
     """A platform that is ready, started by `up` with these arguments; it is killed after the block."""
-    platform = Platform(folder, servers)
+    platform = Platform(folder, servers, settings=settings)
     try:
         up = platform.launcher("up", "--detach", *arguments)
         assert up.returncode == 0, f"the platform did not start: {up.stdout}{up.stderr}"

@@ -47,10 +47,10 @@ async def strike(
     victims = [Victim(name, platform.pids[name]) for name in names]
     look = " UNION ALL ".join(f"SELECT '{name}' AS service, id FROM {name}.outbox" for name in names)
     kills = Counter(dict.fromkeys(names, 0))
-    connection = await asyncpg.connect(platform.servers.database)
+    rows_now = _Look(platform.servers.database, look)
     try:
         while not during.done():
-            found, pids = await connection.fetch(look), platform.pids
+            found, pids = await rows_now(), platform.pids
             rows = {name: {row["id"] for row in found if row["service"] == name} for name in names}
             busy = [victim for victim in victims if victim.look(pids.get(victim.name), rows[victim.name])]
             spared = [victim for victim in busy if kills[victim.name] == min(kills.values())]
@@ -62,5 +62,26 @@ async def strike(
                 spared[0].is_back = False
             await asyncio.sleep(LOOK_EVERY)
     finally:
-        await connection.close()
+        await rows_now.close()
     return kills
+
+
+class _Look:
+    """A query that is asked again and again, of a database that may go away meanwhile: then nothing is seen."""
+
+    def __init__(self, database: str, query: str) -> None:
+        self._database = database
+        self._query = query
+        self._connection: asyncpg.Connection | None = None
+
+    async def __call__(self) -> list[asyncpg.Record]:
+        try:
+            if self._connection is None or self._connection.is_closed():
+                self._connection = await asyncpg.connect(self._database, timeout=5)
+            return list(await self._connection.fetch(self._query))
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            return []
+
+    async def close(self) -> None:
+        if self._connection is not None:
+            await self._connection.close()
