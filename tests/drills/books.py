@@ -65,6 +65,17 @@ def _stock_was_never_negative(found: Evidence) -> Iterable[str]:
 
 
 @_invariant
+def _what_is_wanted_is_sold(found: Evidence) -> Iterable[str]:
+    """Of what many want one each of, all is sold that payments did not fail for."""
+    for sku, given in found.given.items():
+        wanting = [wish for wish in found.wishes if wish.sku == sku]
+        ends = Counter(wish.order["reason"] or wish.order["status"] for wish in wanting)
+        unpaid = ends.total() - ends["confirmed"] - ends["out-of-stock"]
+        if {wish.quantity for wish in wanting} == {1} and ends["confirmed"] < min(given, len(wanting)) - unpaid:
+            yield f"{ends['confirmed']} of {given} {sku} are sold to {len(wanting)} who want one: {dict(ends)}"
+
+
+@_invariant
 def _captured_once_or_never(found: Evidence) -> Iterable[str]:
     """An order is captured in total and once if it is confirmed; else nothing of it is kept."""
     for order_id, order in found.orders.items():
