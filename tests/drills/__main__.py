@@ -1,6 +1,7 @@
 """`just drill`: hurt a platform while it works, and check its books.
 
-Without a fault that is named, one drill with workers killed; with `--all` every fault alone, then all of them together.
+Where no fault is named, workers are killed; with `--all` every fault rages alone, and then all of them together. With
+`--without` the platform lacks a mechanism, and the drill must find the invariant broken that this mechanism protects.
 """
 
 import argparse
@@ -8,49 +9,67 @@ import asyncio
 import secrets
 import signal
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import NoReturn
 
-from tests.drills.drill import Plan, drill
+from tests.drills.drill import Plan, Report, drill
 from tests.drills.faults import Fault
 from tests.drills.faults.every import FAULTS
-from tests.support.platform import running_platform
+from tests.drills.ground import ground
+from tests.drills.weakened import MECHANISMS, PROTECTS
 
 FIFTY, BUYERS = 50, 200
-SETTINGS = {"HEDGEROW_PAYMENT_TIMEOUT": "30", "HEDGEROW_CUSTOMER_TIMEOUT": "40"}
 
 
 def main() -> int:
-    """Drill; 1 when an invariant did not hold or a fault touched nothing."""
+    """Drill; 1 when an invariant did not hold (or, without its mechanism, held), or a fault touched nothing."""
     asked = _arguments()
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _stop)
     failed = 0
-    for seed, faults in _runs(asked):
-        with (
-            tempfile.TemporaryDirectory(prefix="drill-") as folder,
-            running_platform(Path(folder), None, settings=SETTINGS) as platform,
-        ):
-            plan = Plan(seed, faults, orders=asked.orders, scarce=FIFTY, buyers_of_it=min(BUYERS, asked.orders))
+    for plan in _plans(asked):
+        with ground(plan.without) as platform:
             report = asyncio.run(drill(platform, plan, say=_say))
         print(report, flush=True)
-        if not report.holds:
+        if not _is_as_it_should_be(report):
             failed += 1
-            names = " ".join(f"--fault {fault.name}" for fault in faults)
-            print(f"  to run it again: just drill {names} --seed {seed} --orders {asked.orders}", flush=True)
+            print(f"  to run it again: {_again(plan)}", flush=True)
     return 1 if failed else 0
 
 
-def _runs(asked: argparse.Namespace) -> Iterator[tuple[int, Sequence[Fault]]]:
-    """Which faults, with which seed: those that were named together; or every one alone, then all."""
-    chosen = [[FAULTS[name] for name in asked.fault or ["workers"]]]
+def _plans(asked: argparse.Namespace) -> Iterator[Plan]:
+    for without in list(MECHANISMS) if asked.without == "each" else [asked.without]:
+        for faults in _faults(asked):
+            for run in range(asked.runs):
+                yield Plan(
+                    asked.seed + run,
+                    faults,
+                    orders=asked.orders,
+                    buyers_of_it=min(BUYERS, asked.orders),
+                    scarce=FIFTY,
+                    without=without,
+                )
+
+
+def _faults(asked: argparse.Namespace) -> list[Sequence[Fault]]:
     if asked.all:
-        chosen = [[fault] for fault in FAULTS.values()] + [list(FAULTS.values())]
-    for faults in chosen:
-        for run in range(asked.runs):
-            yield asked.seed + run, faults
+        return [*([fault] for fault in FAULTS.values()), list(FAULTS.values())]
+    usual = ["workers"] if asked.without is None else ["workers", "copied-messages"]
+    return [[FAULTS[name] for name in asked.fault or usual]]
+
+
+def _is_as_it_should_be(report: Report) -> bool:
+    """All holds; without a mechanism, what it protects does not."""
+    if report.plan.without is None:
+        return report.holds
+    broken = [invariant for invariant, wrong in report.verdicts.items() if wrong]
+    return any(invariant.startswith(PROTECTS[report.plan.without]) for invariant in broken)
+
+
+def _again(plan: Plan) -> str:
+    faults = " ".join(f"--fault {fault.name}" for fault in plan.faults)
+    without = f" --without {plan.without}" if plan.without else ""
+    return f"just drill {faults}{without} --seed {plan.seed} --orders {plan.orders}"
 
 
 def _say(line: str) -> None:
@@ -65,6 +84,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="just drill", description="Hurt a platform, and check its books.")
     parser.add_argument("--all", action="store_true", help="every fault alone, then all of them together")
     parser.add_argument("--fault", action="append", choices=FAULTS, help="this one (may be repeated: together)")
+    parser.add_argument("--without", choices=[*MECHANISMS, "each"], help="drill the drill: leave this mechanism out")
     parser.add_argument("--seed", type=int, default=secrets.randbelow(10**6), help="what chance does (random)")
     parser.add_argument("--runs", type=int, default=1, help="how often, with one seed after the other (1)")
     parser.add_argument("--orders", type=int, default=300, help="how many orders at least (300)")

@@ -108,9 +108,29 @@ def _our_ledger_is_the_gateways(found: Evidence) -> Iterable[str]:
 
 @_invariant
 def _each_effect_is_one(found: Evidence) -> Iterable[str]:
-    """Every message had one effect: no fact is told twice."""
+    """Every message had one effect: a witness saw it once, and no fact was told twice."""
+    seen = Counter(found.witnessed)
     told = Counter((event.topic, event.aggregate) for event in _distinct(found.events) if event.topic in ONCE)
-    return [f"{topic} was told {times} times of {aggregate}" for (topic, aggregate), times in told.items() if times > 1]
+    yield from (
+        f"{topic} had {times} effects of {aggregate}" for (topic, aggregate), times in seen.items() if times > 1
+    )
+    yield from (f"{topic} was told {times} times of {one}" for (topic, one), times in told.items() if times > 1)
+
+
+@_invariant
+def _the_witness_saw_all_in_order(found: Evidence) -> Iterable[str]:
+    """A service that hears the events of an aggregate has seen all of them, in their order."""
+    said: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
+    seen: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
+    for event in sorted(_distinct(found.events), key=lambda event: event.sequence):
+        if event.topic in found.heard["witness"] and event.aggregate in found.orders:
+            said[event.source, event.aggregate].append(event.topic)
+    for topic, aggregate in dict.fromkeys(found.witnessed):
+        if aggregate in found.orders:
+            seen[f"/{topic.split('.')[0]}", aggregate].append(topic)
+    for place in {*said, *seen}:
+        if said[place] != seen[place]:
+            yield f"{place} said {said[place]}, and a witness saw {seen[place]}"
 
 
 @_invariant

@@ -1,14 +1,17 @@
 """One drill: buyers order, faults rage meanwhile, and when everything has come to rest the books are checked."""
 
 import asyncio
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from random import Random
 
+import asyncpg
 import httpx
 
+from tests.drills import weakened
 from tests.drills.books import INVARIANTS
 from tests.drills.evidence import gather, watch_stock, what_is_left
 from tests.drills.faults import Fault
@@ -27,8 +30,8 @@ STATISTICS_EVERY = 5.5
 @dataclass(frozen=True)
 class Plan:
     """What a drill does. Buyers come until there were `orders` of them and every fault has touched something, at most
-    `at_most`; of the first product there are `scarce`, and the first `buyers_of_it` want it. After
-    so many `seconds` faults stop that have touched something."""
+    `at_most`; of the first product there are `scarce`, and the first `buyers_of_it` want it. Faults that have touched
+    something stop after `seconds`. `without` names the mechanism that the platform runs without."""
 
     seed: int
     faults: Sequence[Fault]
@@ -38,6 +41,7 @@ class Plan:
     scarce: int = 50
     buyers_of_it: int = 0
     seconds: float = float("inf")
+    without: str | None = None
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,8 @@ class Report:
         return not self.idle and not any(self.verdicts.values())
 
     def __str__(self) -> str:
-        lines = [f"seed {self.plan.seed}, faults: {', '.join(fault.name for fault in self.plan.faults)}"]
+        lacking = f", without {self.plan.without}" if self.plan.without else ""
+        lines = [f"seed {self.plan.seed}{lacking}, faults: {', '.join(fault.name for fault in self.plan.faults)}"]
         lines.append("  " + ", ".join(f"{count} {what}" for what, count in sorted(self.orders.items())))
         lines.append("  " + ", ".join(f"{count} {what}" for what, count in sorted(self.counts.items())))
         for invariant, wrong in self.verdicts.items():
@@ -74,6 +79,7 @@ async def drill(platform: Platform, plan: Plan, say: Callable[[str], None] = lam
         staff = await stack.enter_async_context(staff_of(platform))
         customer = await stack.enter_async_context(customer_of(platform))
         customer.http.timeout = httpx.Timeout(20)
+        await _call_a_witness(platform, plan.without)
         given = {await staff.add_product(on_hand=many): many for many in (plan.scarce, 5000, 5000)}
         wishes: list[Wish] = []
         asking = Asking()
@@ -81,7 +87,8 @@ async def drill(platform: Platform, plan: Plan, say: Callable[[str], None] = lam
 
         async def load() -> None:
             await started.wait()
-            await buy_all(customer.http, _wishes(scene, plan, list(given), wishes), at_once=plan.at_once, asking=asking)
+            coming = _wishes(scene, plan, list(given), wishes)
+            await buy_all(customer.http, coming, at_once=plan.at_once, asking=asking, must_settle=False)
 
         scene = Scene(platform, chance, asyncio.create_task(load()), asking, plan.seconds)
         lowest = dict(given)
@@ -97,6 +104,28 @@ async def drill(platform: Platform, plan: Plan, say: Callable[[str], None] = lam
     ends = Counter(order["status"] for order in found.orders.values())
     scarce = next(iter(given))
     return Report(plan, ends, given[scarce] - found.stock[scarce][0], scene.counts, wrong, idle)
+
+
+async def _call_a_witness(platform: Platform, without: str | None) -> None:
+    """Start the service that writes down what it hears, and wait until it listens."""
+    module = "tests.drills.witness"
+    command = (sys.executable, "-m", module) if without is None else weakened.command(without, module)
+    known = len(_servings(platform))
+    platform.start_program("witness", *command)
+
+    async def listens() -> bool:
+        return len(_servings(platform)) > known
+
+    await eventually(listens, within=30, every=0.1)
+    if without in weakened.BEFORE_THE_LOAD:
+        database = await asyncpg.connect(platform.servers.database)
+        await database.execute(weakened.BEFORE_THE_LOAD[without])
+        await database.close()
+
+
+def _servings(platform: Platform) -> list[str]:
+    logs = {name: log for name, log in platform.logs().items() if name.startswith("witness")}
+    return [name for name, log in logs.items() if any(entry["event"] == "serving" for entry in log)]
 
 
 def _wishes(scene: Scene, plan: Plan, skus: list[str], wishes: list[Wish]) -> Iterator[Wish]:

@@ -15,10 +15,11 @@ from tests.drills.faults.messages import POISON, channel_to
 from tests.drills.scene import Scene
 from tests.support.load import Asking, Wish
 
-SERVICES = ("users", "catalog", "orders", "payments")
+SERVICES = ("users", "catalog", "orders", "payments", "witness")
 _PRIVATE = {topology.DEAD_LETTERS, topology.EVENT_HISTORY, topology.MANIFESTS}
 """Queues that keep what they have."""
 _ORDERS = "SELECT id::text, status, reason, payment->>'status' AS payment, total, lines, refunds FROM orders.orders"
+_WITNESSED = "SELECT topic, aggregate FROM witness.witnessed ORDER BY id"
 _STOCK = "SELECT sku, on_hand, reserved FROM catalog.stock WHERE sku = ANY($1)"
 
 
@@ -36,7 +37,8 @@ class Event:
 @dataclass(frozen=True)
 class Evidence:
     """All of it. `lowest` is the least that was available of a product at any look; `heard` has the topics that a
-    service hears in order, `applied` the last sequence that it applied of (source, aggregate)."""
+    service hears in order, `applied` the last sequence that it applied of (source, aggregate); `witnessed` is what a
+    witness wrote down: topic and aggregate."""
 
     wishes: Sequence[Wish]
     orders: Mapping[str, Mapping[str, Any]]
@@ -47,6 +49,7 @@ class Evidence:
     events: Sequence[Event]
     heard: Mapping[str, set[str]]
     applied: Mapping[tuple[str, str, str], int]
+    witnessed: Sequence[tuple[str, str]]
     left: Mapping[str, int]
     dead: Sequence[str]
     poison: set[str]
@@ -103,6 +106,7 @@ async def gather(scene: Scene, wishes: Sequence[Wish], given: Mapping[str, int],
         await database.set_type_codec("jsonb", schema="pg_catalog", encoder=json.dumps, decoder=json.loads)
         orders = {row["id"]: dict(row) for row in await database.fetch(_ORDERS)}
         heard, applied = await _positions(database)
+        witnessed = [(row["topic"], row["aggregate"]) for row in await database.fetch(_WITNESSED)]
     finally:
         await database.close()
     return Evidence(
@@ -116,6 +120,7 @@ async def gather(scene: Scene, wishes: Sequence[Wish], given: Mapping[str, int],
         events=await _history(scene),
         heard=heard,
         applied=applied,
+        witnessed=witnessed,
         left=await what_is_left(scene),
         dead=await _dead_letters(scene),
         poison=scene.poison,

@@ -74,8 +74,8 @@ async def insistently(
         await asyncio.sleep(0.2)
 
 
-async def buy(http: httpx.AsyncClient, wish: Wish, asking: Asking | None = None) -> None:
-    """Place the order and wait until it has settled."""
+async def buy(http: httpx.AsyncClient, wish: Wish, asking: Asking | None = None, *, must_settle: bool = True) -> None:
+    """Place the order and wait until it has settled; if it need not, at most until patience ends."""
     answer = await insistently(http, "POST", "/orders", body=wish.body, key=wish.key, asking=asking)
     assert answer.status_code == 201, answer.text
     wish.accepted.append(answer.json())
@@ -83,21 +83,26 @@ async def buy(http: httpx.AsyncClient, wish: Wish, asking: Asking | None = None)
     deadline = loop.time() + PATIENCE
     while True:
         wish.order = (await insistently(http, "GET", f"/orders/{answer.json()['id']}", asking=asking)).json()
-        if wish.order["status"] in SETTLED:
+        if wish.order["status"] in SETTLED or (loop.time() > deadline and not must_settle):
             return
         assert loop.time() < deadline, f"after {PATIENCE:g} s this order has not settled: {wish.order}"
         await asyncio.sleep(1)
 
 
 async def buy_all(
-    http: httpx.AsyncClient, wishes: Iterable[Wish], *, at_once: int, asking: Asking | None = None
+    http: httpx.AsyncClient,
+    wishes: Iterable[Wish],
+    *,
+    at_once: int,
+    asking: Asking | None = None,
+    must_settle: bool = True,
 ) -> None:
     """Fulfil the wishes, so many at a time."""
     waiting = iter(wishes)
 
     async def buyer() -> None:
         for wish in waiting:
-            await buy(http, wish, asking)
+            await buy(http, wish, asking, must_settle=must_settle)
 
     async with asyncio.TaskGroup() as buyers:
         for _ in range(at_once):

@@ -23,7 +23,7 @@ import httpx
 from infra.launcher.leftovers import end_leftovers
 from infra.launcher.lock import running_launcher
 from infra.launcher.program import Program
-from infra.launcher.provision import Servers, vhost_of
+from infra.launcher.provision import Servers, provision_service, vhost_of
 from infra.launcher.services import Addresses, edge, worker
 from infra.launcher.state import REPOSITORY, State
 
@@ -92,6 +92,15 @@ class Platform:
         addresses = Addresses(self.edge, f"http://127.0.0.1:{self.state.read('ports.json')['gateway']}")
         return self._start(worker(self.state, self.servers, addresses, service))
 
+    def start_program(self, service: str, *command: str) -> Process:
+        """A service from outside, with credentials of its own, run by this command."""
+        accounts = provision_service(self.state, self.servers, service)
+        told = {"HEDGEROW_AMQP_URL": accounts.amqp_url, "HEDGEROW_DATABASE_URL": accounts.database_url}
+        told["PYTHONPATH"] = str(REPOSITORY)
+        return self._start(
+            Program(name=service, command=command, environment=told, log=self.state.logs, state=self.state.folder)
+        )
+
     def start_edge(self) -> tuple[Process, str]:
         """One more edge, and its address."""
         port = free_port()
@@ -140,10 +149,16 @@ def running_platform(
     folder: Path, servers: Servers | None, *arguments: str, settings: Mapping[str, str] = MappingProxyType({})
 ) -> Iterator[Platform]:
     """A platform that is ready, started by `up` with these arguments; it is killed after the block."""
-    platform = Platform(folder, servers, settings=settings)
-    try:
+    with ending(Platform(folder, servers, settings=settings)) as platform:
         up = platform.launcher("up", "--detach", *arguments)
         assert up.returncode == 0, f"the platform did not start: {up.stdout}{up.stderr}"
+        yield platform
+
+
+@contextmanager
+def ending(platform: Platform) -> Iterator[Platform]:
+    """Whatever of it runs is killed after the block."""
+    try:
         yield platform
     finally:
         if launcher := running_launcher(platform.state):
