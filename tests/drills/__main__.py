@@ -45,6 +45,7 @@ def _plans(asked: argparse.Namespace) -> Iterator[Plan]:
                     asked.seed + run,
                     faults,
                     orders=asked.orders,
+                    at_most=asked.orders if without else 10 * asked.orders,
                     buyers_of_it=min(BUYERS, asked.orders),
                     scarce=FIFTY,
                     without=without,

@@ -8,6 +8,7 @@ import pytest
 
 from tests.drills.books import DEADLINE, INVARIANTS
 from tests.drills.evidence import Event, Evidence
+from tests.drills.weakened import MECHANISMS, PROTECTS
 from tests.support.load import Asking, Wish
 
 PLACED, CONFIRMED = "orders.order-placed.v1", "orders.order-confirmed.v1"
@@ -108,6 +109,12 @@ def test_every_invariant_can_be_contradicted() -> None:
     contradicted = {invariant for invariant, _ in CONTRADICTIONS}
     said = [check.__doc__ or "" for check in INVARIANTS]
     assert [invariant for invariant in said if not invariant.startswith(tuple(contradicted))] == []
+
+
+def test_every_mechanism_protects_an_invariant() -> None:
+    said = [check.__doc__ or "" for check in INVARIANTS]
+    assert set(PROTECTS) == set(MECHANISMS)
+    assert [words for words in PROTECTS.values() if not any(invariant.startswith(words) for invariant in said)] == []
 
 
 def wrong(found: Evidence) -> list[str]:

@@ -14,8 +14,6 @@ from tests.support.platform import Platform
 from tests.support.servers import RealServers
 from tests.system.conftest import on_shared_servers
 
-pytestmark = [pytest.mark.system, pytest.mark.servers]
-
 
 @pytest.fixture(scope="module")
 def platform(servers: RealServers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
