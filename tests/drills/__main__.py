@@ -55,7 +55,7 @@ def _plans(asked: argparse.Namespace) -> Iterator[Plan]:
 def _faults(asked: argparse.Namespace) -> list[Sequence[Fault]]:
     if asked.all:
         return [*([fault] for fault in FAULTS.values()), list(FAULTS.values())]
-    usual = ["workers"] if asked.without is None else ["workers", "copied-messages"]
+    usual = ["workers"] if asked.without is None else ["workers", "copied-messages", "reordered-messages"]
     return [[FAULTS[name] for name in asked.fault or usual]]
 
 

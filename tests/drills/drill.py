@@ -1,10 +1,11 @@
 """One drill: buyers order, faults rage meanwhile, and when everything has come to rest the books are checked."""
 
 import asyncio
+import signal
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from random import Random
 
@@ -19,7 +20,7 @@ from tests.drills.scene import Scene
 from tests.support.customer import customer_of, staff_of
 from tests.support.eventually import eventually
 from tests.support.load import Asking, Wish, buy_all
-from tests.support.platform import Platform
+from tests.support.platform import Platform, end
 
 CARDS = ("pm_card_visa",) * 7 + ("pm_card_visa_chargeDeclined", "pm_sandbox_capture_fails", "pm_sandbox_error_once")
 QUIET_WITHIN = 150.0
@@ -79,7 +80,7 @@ async def drill(platform: Platform, plan: Plan, say: Callable[[str], None] = lam
         staff = await stack.enter_async_context(staff_of(platform))
         customer = await stack.enter_async_context(customer_of(platform))
         customer.http.timeout = httpx.Timeout(20)
-        await _call_a_witness(platform, plan.without)
+        await stack.enter_async_context(_witness(platform, plan.without))
         given = {await staff.add_product(on_hand=many): many for many in (plan.scarce, 5000, 5000)}
         wishes: list[Wish] = []
         asking = Asking()
@@ -106,21 +107,26 @@ async def drill(platform: Platform, plan: Plan, say: Callable[[str], None] = lam
     return Report(plan, ends, given[scarce] - found.stock[scarce][0], scene.counts, wrong, idle)
 
 
-async def _call_a_witness(platform: Platform, without: str | None) -> None:
-    """Start the service that writes down what it hears, and wait until it listens."""
+@asynccontextmanager
+async def _witness(platform: Platform, without: str | None) -> AsyncIterator[None]:
+    """The service that writes down what it hears: inside the block it listens."""
     module = "tests.drills.witness"
     command = (sys.executable, "-m", module) if without is None else weakened.command(without, module)
     known = len(_servings(platform))
-    platform.start_program("witness", *command)
+    process = platform.start_program("witness", *command)
 
     async def listens() -> bool:
         return len(_servings(platform)) > known
 
-    await eventually(listens, within=30, every=0.1)
-    if without in weakened.BEFORE_THE_LOAD:
-        database = await asyncpg.connect(platform.servers.database)
-        await database.execute(weakened.BEFORE_THE_LOAD[without])
-        await database.close()
+    try:
+        await eventually(listens, within=30, every=0.1)
+        if without in weakened.BEFORE_THE_LOAD:
+            database = await asyncpg.connect(platform.servers.database)
+            await database.execute(weakened.BEFORE_THE_LOAD[without])
+            await database.close()
+        yield
+    finally:
+        end(process, signal.SIGKILL)
 
 
 def _servings(platform: Platform) -> list[str]:

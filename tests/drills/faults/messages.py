@@ -7,15 +7,18 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import aio_pika
+import asyncpg
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage, FieldValue
 
 from broker import topology
 from tests.drills.faults import Fault, now_and_then
 from tests.drills.scene import Scene
+from tests.drills.witness import HEARD
 
 POISON = "drill-poison"
 """The header by which poison is known among the dead letters."""
 _BROKER_AWAY = (aio_pika.exceptions.AMQPError, OSError, RuntimeError)
+WAITED = "aggregates that waited for an event"
 _COPIED = 0.3
 _LATEST = 2.0
 
@@ -63,6 +66,62 @@ async def _copy(scene: Scene, channel: AbstractChannel) -> None:
             seen.add(identity)
 
 
+async def reorder_messages(scene: Scene) -> None:
+    """What the witness hears comes to it by a detour, each event up to a second late: any of them may overtake."""
+    while True:
+        try:
+            async with channel_to(scene) as channel:
+                await _detour(scene, channel)
+            return
+        except* _BROKER_AWAY:
+            await asyncio.sleep(0.5)
+
+
+async def _detour(scene: Scene, channel: AbstractChannel) -> None:
+    """Turn the events off their way for as long as there is load; then let them go it again, and lead the last home."""
+    detour = await channel.declare_queue("drill.detour", durable=True, arguments={"x-queue-type": "classic"})
+    events, home = [await channel.get_exchange(name, ensure=False) for name in (topology.EVENTS, topology.RETURNS)]
+    queues = {topic: topology.work_queue("witness", topic) for topic in (kind.topic for kind in HEARD)}
+    ways = [(topic, await channel.get_queue(queue, ensure=False)) for topic, queue in queues.items()]
+
+    async def lead_home(message: AbstractIncomingMessage) -> None:
+        await asyncio.sleep(scene.chance.uniform(0, 1))
+        copied = aio_pika.Message(message.body, headers=message.headers, delivery_mode=2)
+        await home.publish(copied, topology.way_home("detour", queues[str(message.routing_key)]))
+        await message.ack()
+        scene.struck["events sent on a detour"] += 1
+
+    for topic, queue in ways:
+        await detour.bind(events, topic)
+        await queue.unbind(events, topic)
+    async with asyncio.TaskGroup() as leading:
+        while True:
+            is_over = scene.is_over
+            message = await detour.get(fail=False)
+            if message is not None:
+                leading.create_task(lead_home(message))
+            elif is_over:
+                break
+            else:
+                await _count_who_waited(scene)
+                await asyncio.sleep(0.1)
+    for topic, queue in ways:
+        await queue.bind(events, topic)
+        await detour.unbind(events, topic)
+    async with asyncio.TaskGroup() as leading:
+        while (message := await detour.get(fail=False)) is not None:
+            leading.create_task(lead_home(message))
+    await detour.delete()
+
+
+async def _count_who_waited(scene: Scene) -> None:
+    """In how many aggregates the witness had to wait for an event; while the database is away, that is not known."""
+    with contextlib.suppress(OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        database = await asyncpg.connect(scene.platform.servers.database, timeout=5)
+        scene.struck[WAITED] = await database.fetchval("SELECT count(*) FROM witness.positions WHERE waited_for")
+        await database.close()
+
+
 async def write_nonsense(scene: Scene) -> None:
     """What is no message of this platform, to a queue that somebody works off."""
     exchange, topic = scene.chance.choice(
@@ -90,6 +149,7 @@ async def write_nonsense(scene: Scene) -> None:
 
 
 FAULTS = (
+    Fault("reordered-messages", reorder_messages, (WAITED,)),
     Fault("copied-messages", copy_messages, ("duplicates suppressed",)),
     now_and_then("poison", write_nonsense, ("given up on",), pause=(0.05, 0.5)),
 )
