@@ -43,7 +43,7 @@ def without_gateway_key() -> None:
 
     ask = SandboxGateway._ask
 
-    async def keyless(self: SandboxGateway, method: str, path: str, **request: Any) -> dict[str, Any]:
+    async def keyless(self: SandboxGateway, method: str, path: str, **request: Any) -> tuple[int, bytes]:
         if "headers" in request:
             request["headers"] = {**request["headers"], "Idempotency-Key": secrets.token_hex(8)}
         return await ask(self, method, path, **request)

@@ -81,7 +81,7 @@ async def release(db: asyncpg.Connection, order_id: UUID) -> None:
         await _take(db, items, promised=-1, bought=0)
     elif state == "committed":
         await _take(db, items, promised=0, bought=1)
-    else:
+    elif state != "expired":
         return
     await db.execute(_CHANGE, order_id, "released", json.dumps(items))
 
@@ -109,7 +109,7 @@ async def commit(db: asyncpg.Connection, order_id: UUID) -> None:
 async def restock(db: asyncpg.Connection, order_id: UUID, items: Mapping[str, int]) -> None:
     """Of what the order bought, so much came back. Raises `UnknownReservation` where it has not bought anything yet."""
     row = await db.fetchrow(_LOCK_RESERVATION, order_id)
-    if row is None or row["state"] == "reserved":
+    if row is None or row["state"] in ("reserved", "expired"):
         raise UnknownReservation(order_id)
     if row["state"] == "committed":
         kept = {sku: quantity - items.get(sku, 0) for sku, quantity in row["items"].items()}

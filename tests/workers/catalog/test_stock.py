@@ -278,9 +278,26 @@ async def test_a_reservation_that_nobody_commits_in_time_is_for_sale_again(shop:
     order = an_order((sku, 4))
     await overdue(shop, order)
     assert (await level(shop, sku), await state(shop, order.order_id)) == ((10, 0), "expired")
+
+
+async def test_what_expired_and_was_called_off_is_not_sold_by_a_late_word(shop: Shop, sku: str) -> None:
+    await shop.sells(sku, on_hand=10)
+    order = an_order((sku, 4))
+    await overdue(shop, order)
     await shop.send(ReleaseStock(order_id=order.order_id))
+    await becomes(shop, order.order_id, "released")
+    await shop.send(CommitStock(order_id=order.order_id))
     await sold(shop, sku, 1)
-    assert await level(shop, sku) == (9, 0)
+    assert (await level(shop, sku), await state(shop, order.order_id)) == ((9, 0), "released")
+
+
+async def test_what_came_back_waits_also_for_what_is_sold_after_its_reservation_expired(shop: Shop, sku: str) -> None:
+    await shop.sells(sku, on_hand=10)
+    order = an_order((sku, 4))
+    await overdue(shop, order)
+    await shop.send(Restock(order_id=order.order_id, refund_id=uuid4(), items=(StockItem(sku=sku, quantity=1),)))
+    await shop.send(CommitStock(order_id=order.order_id))
+    await has_level(shop, sku, 7, 0)
 
 
 async def test_what_is_paid_after_its_reservation_expired_is_sold_if_it_is_there(shop: Shop, sku: str) -> None:
