@@ -112,6 +112,7 @@ async def _detour(scene: Scene, channel: AbstractChannel) -> None:
         while (message := await detour.get(fail=False)) is not None:
             leading.create_task(lead_home(message))
     await detour.delete()
+    await _count_who_waited(scene)
 
 
 async def _count_who_waited(scene: Scene) -> None:
