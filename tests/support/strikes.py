@@ -1,10 +1,12 @@
 """Killing workers in the middle of their work.
 
 Promise: a worker is struck only while it demonstrably publishes: since it was started, rows have left its outbox, and
-now rows that were there at the last look still are, so that it may have sent them and not marked them as sent yet.
+now rows that were there at the last look still are, so that it may have sent them and not marked them as sent yet. The
+longer a strike is due, the fewer rows will do: a machine under other load never shows many.
 """
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -27,13 +29,13 @@ class Victim:
     is_at_work: bool = False
     seen: set[int] = field(default_factory=set)
 
-    def look(self, pid: int | None, rows: set[int]) -> bool:
-        """Whether it is in the middle of publishing."""
+    def look(self, pid: int | None, rows: set[int], *, enough: int) -> bool:
+        """Whether it is in the middle of publishing so many."""
         if pid is not None and pid != self.pid:
             self.pid, self.is_back, self.is_at_work, self.seen = pid, True, False, set()
         self.is_at_work = self.is_at_work or bool(self.seen - rows)
         under_way, self.seen = self.seen & rows, rows
-        return self.is_back and self.is_at_work and len(under_way) >= ROWS_UNDER_WAY
+        return self.is_back and self.is_at_work and len(under_way) >= enough
 
 
 async def strike(
@@ -48,11 +50,13 @@ async def strike(
     look = " UNION ALL ".join(f"SELECT '{name}' AS service, id FROM {name}.outbox" for name in names)
     kills = Counter(dict.fromkeys(names, 0))
     rows_now = _Look(platform.servers.database, look)
+    due_since = time.monotonic()
     try:
         while not during.done():
             found, pids = await rows_now(), platform.pids
             rows = {name: {row["id"] for row in found if row["service"] == name} for name in names}
-            busy = [victim for victim in victims if victim.look(pids.get(victim.name), rows[victim.name])]
+            few = max(1, ROWS_UNDER_WAY - int(time.monotonic() - due_since))
+            busy = [victim for victim in victims if victim.look(pids.get(victim.name), rows[victim.name], enough=few)]
             spared = [victim for victim in busy if kills[victim.name] == min(kills.values())]
             if spared and all(victim.is_back for victim in victims):
                 if enough(kills):
@@ -60,6 +64,7 @@ async def strike(
                 platform.kill(spared[0].name)
                 kills[spared[0].name] += 1
                 spared[0].is_back = False
+                due_since = time.monotonic()
             await asyncio.sleep(LOOK_EVERY)
     finally:
         await rows_now.close()

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import secrets
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -94,6 +95,7 @@ async def _detour(scene: Scene, channel: AbstractChannel) -> None:
     for topic, queue in ways:
         await detour.bind(events, topic)
         await queue.unbind(events, topic)
+    counted = 0.0
     async with asyncio.TaskGroup() as leading:
         while True:
             is_over = scene.is_over
@@ -103,8 +105,10 @@ async def _detour(scene: Scene, channel: AbstractChannel) -> None:
             elif is_over:
                 break
             else:
-                await _count_who_waited(scene)
                 await asyncio.sleep(0.1)
+            if time.monotonic() > counted + 0.5:
+                await _count_who_waited(scene)
+                counted = time.monotonic()
     for topic, queue in ways:
         await queue.bind(events, topic)
         await detour.unbind(events, topic)
