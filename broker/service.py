@@ -36,12 +36,14 @@ def Http(
     wait: str | None = None,
     headers: Mapping[str, str] | None = None,
     raw: str | None = None,
+    limit: str | None = None,
 ) -> Route:
     """How an operation is reached over HTTP. Only `who="anyone"` needs no access token.
 
     Fields named in the path come from the path, those in `query` (for GET and DELETE: all others) from the query
     string, those in `headers` (header -> field) from headers, the rest from the JSON body. `raw` names the field that
-    gets the body as it came, as text.
+    gets the body as it came, as text. `limit` names the limit of the edge that counts it, where the one for reads or
+    writes is not meant ("credentials": what guesses passwords).
     """
     return Route.model_validate(
         {
@@ -53,6 +55,7 @@ def Http(
             "wait": wait,
             "headers": {header.lower(): field for header, field in (headers or {}).items()},
             "raw": raw,
+            "limit": limit,
         }
     )
 

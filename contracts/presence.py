@@ -16,7 +16,7 @@ class Route(Message):
     `{name}` in the path is a field, `query` lists the fields of the query string, `wait` names the field that gets the
     seconds of a `Prefer: wait` header (RFC 7240, 4.3), `headers` gives fields the values of headers (their names in
     small letters); every other field is in the JSON body. With `raw`, that field gets the whole body as text instead,
-    whatever its media type.
+    whatever its media type. `limit` names the limit that counts it, where that is not the one for reads or writes.
     """
 
     method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
@@ -27,6 +27,7 @@ class Route(Message):
     wait: str | None = None
     headers: dict[str, str] = {}
     raw: str | None = None
+    limit: Slug | None = None
 
 
 class Offer(Message):

@@ -8,10 +8,13 @@ from broker.registry import Registry
 from broker.topology import FRONT_DOOR
 from broker.watcher import Watcher
 from edge_api.authentication import Authenticator
+from edge_api.capacity import Capacity
+from edge_api.clients import Clients
 from edge_api.door import Door
 from edge_api.gateway import Gateway
 from edge_api.keys import KeyRing, keys_target, over_the_lane
-from edge_api.lifespan import lifespan_of
+from edge_api.lifespan import Forever, lifespan_of
+from edge_api.limits import Limits, Memory, Store
 from edge_api.platform_routes import Checks, Lifespan, PlatformRoutes, template_of
 from edge_api.routing import Routes
 from edge_api.settings import Settings
@@ -32,14 +35,35 @@ def edge(settings: Settings) -> Door:
         "presence": watcher.known.is_set,
         "keys": lambda: keys_target(routes, login=settings.keys_login) is not None,
     }
-    lifespan = lifespan_of(
-        (carrier.publishing, link), watcher.watch_forever, front_door.keep_bound_forever, keys.refresh_forever
-    )
-    return assemble(routes, requester, keys, checks, lifespan)
+    store, beside = _store(settings.redis_url)
+    limits = Limits(settings.rates, store, Clients(settings.trusted_proxies))
+    forever = (watcher.watch_forever, front_door.keep_bound_forever, keys.refresh_forever, *beside)
+    lifespan = lifespan_of((carrier.publishing, link), *forever)
+    return assemble(routes, requester, keys, limits, checks, lifespan, capacity=Capacity(settings.at_once))
 
 
-def assemble(routes: Routes, requester: Requester, keys: KeyRing, checks: Checks, lifespan: Lifespan) -> Door:
+def _store(redis_url: str | None) -> tuple[Store, tuple[Forever, ...]]:
+    """Where limits are kept, and what runs beside it."""
+    if redis_url is None:
+        return Memory(), ()
+    from edge_api.shared_limits import Shared  # only here: the client takes 8 MB, and most edges have no Redis
+
+    shared = Shared(redis_url, Memory())
+    return shared, (shared.stay_connected,)
+
+
+def assemble(
+    routes: Routes,
+    requester: Requester,
+    keys: KeyRing,
+    limits: Limits,
+    checks: Checks,
+    lifespan: Lifespan,
+    *,
+    capacity: Capacity | None = None,
+) -> Door:
     """The edge of these parts."""
     authenticator = Authenticator(keys)
-    gateway = Gateway(routes, requester, authenticator, is_known=checks["presence"])
-    return Door(gateway, PlatformRoutes(routes, authenticator, checks).application(lifespan))
+    capacity = capacity or Capacity()
+    gateway = Gateway(routes, requester, authenticator, limits, capacity, is_known=checks["presence"])
+    return Door(gateway, PlatformRoutes(routes, authenticator, checks).application(lifespan), limits)

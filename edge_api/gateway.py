@@ -26,9 +26,11 @@ from contracts.base import Refusal, RefusalKind, deadline_passed, nobody_there
 from contracts.presence import Route
 from edge_api import reading
 from edge_api.authentication import Authenticator, admit
+from edge_api.capacity import Capacity
 from edge_api.incoming import Incoming
+from edge_api.limits import Limits
 from edge_api.problems import RefusedError, bad_answer, broker_away, no_such_route, overloaded, problem, starting
-from edge_api.responses import Response
+from edge_api.responses import Header, Response
 from edge_api.routing import Routes, Target
 
 ANSWER_WITHIN_SECONDS = DEFAULT_SECONDS
@@ -42,32 +44,49 @@ _FAILURES: dict[type[Exception], RefusalKind] = {
 
 @dataclass(slots=True)
 class Visit:
-    """One request on its way; what the log and the counters say of it. `route` is the template, never the path."""
+    """One request on its way; what the log and the counters say of it. `route` is the template, never the path;
+    `headers` go with the response, whatever it is."""
 
     request_id: str
     route: str = "-"
     service: str | None = None
+    headers: tuple[Header, ...] = ()
 
 
 class Gateway:
     """Answers whatever the services' routes cover."""
 
     def __init__(
-        self, routes: Routes, requester: Requester, authenticator: Authenticator, *, is_known: Callable[[], bool]
+        self,
+        routes: Routes,
+        requester: Requester,
+        authenticator: Authenticator,
+        limits: Limits,
+        capacity: Capacity,
+        *,
+        is_known: Callable[[], bool],
     ) -> None:
         self._routes = routes
         self._requester = requester
         self._authenticator = authenticator
+        self._limits = limits
+        self._capacity = capacity
         self._is_known = is_known
 
     async def answer(self, scope: Scope, incoming: Incoming, visit: Visit) -> Response:
         """The response. Raises RefusedError, and ClientGoneError where nobody waits for one."""
-        if scope["method"] == "OPTIONS":
-            return Response(204, headers=(self._routes.table.allowed(scope["raw_path"]),))
-        target, in_path = self._find(scope)
-        visit.route, visit.service = target.route.path, target.record.name
         headers = incoming.headers
-        caller = await self._authenticator.caller(headers.get(b"authorization"))
+        client = self._limits.let_in(scope, headers)
+        try:
+            if scope["method"] == "OPTIONS":
+                return Response(204, headers=(self._routes.table.allowed(scope["raw_path"]),))
+            target, in_path = self._find(scope)
+            visit.route, visit.service = target.route.path, target.record.name
+            caller = await self._authenticator.caller(headers.get(b"authorization"))
+        except RefusedError:
+            visit.headers = await self._limits.count(client)
+            raise
+        visit.headers = await self._limits.count(client, caller, target.route)
         admit(target.route.who, caller)
         if target.record.is_away:
             raise RefusedError(nobody_there())
@@ -90,7 +109,8 @@ class Gateway:
             traceparent=reading.traceparent(headers),
             repeatable=is_query or key is not None,
         )
-        return respond(await self._ask(request), target.route, request)
+        with self._capacity.taken(target.record.name, target.route):
+            return respond(await self._ask(request), target.route, request)
 
     def _find(self, scope: Scope) -> tuple[Target, dict[str, str]]:
         try:

@@ -21,6 +21,8 @@ Lifespan = Callable[[Starlette], AbstractAsyncContextManager[None]]
 Checks = Mapping[str, Callable[[], bool]]
 """What readiness consists of, by name."""
 HEALTH, READINESS, OPENAPI, SERVICES, PROBLEM = "/healthz", "/readyz", "/openapi.json", "/services", "/problems/{slug}"
+UNLIMITED = {HEALTH, READINESS}
+"""Load balancers ask for these as often as they like."""
 _EXACT = {HEALTH, READINESS, OPENAPI, SERVICES}
 
 

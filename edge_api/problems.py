@@ -19,6 +19,7 @@ url_too_long = refusal("url-too-long", 414, "The address is longer than 8 KiB.")
 body_too_large = refusal("body-too-large", 413, "The body is larger than 1 MiB.")
 not_text = refusal("not-text", 400, "The body is not text in UTF-8.")
 unsupported_media_type = refusal("unsupported-media-type", 415, "The body must be application/json.")
+too_many_requests = refusal("too-many-requests", 429, "You ask more often than you may.")
 internal_error = refusal("internal-error", 500, "Something went wrong here.")
 bad_answer = refusal("bad-answer", 502, "The service's answer makes no sense.")
 starting = refusal("starting", 503, "The platform is starting and does not know its services yet.")
@@ -44,7 +45,9 @@ class RefusedError(Exception):
 
 def problem(said: Refusal, *headers: Header, request_id: str) -> Response:
     """A refusal as a response."""
-    return Response(said.status, _document(said, request_id), b"application/problem+json", (*_usual(said), *headers))
+    return Response(
+        said.status, _document(said, request_id), b"application/problem+json", (*_usual(said, headers), *headers)
+    )
 
 
 def bearer_wanted() -> RefusedError:
@@ -70,8 +73,8 @@ def pointer_to(name: str) -> str:
     return "/" + name.replace("~", "~0").replace("/", "~1")
 
 
-def _usual(said: Refusal) -> tuple[Header, ...]:
-    if said.status in _TRY_AGAIN:
+def _usual(said: Refusal, headers: tuple[Header, ...]) -> tuple[Header, ...]:
+    if said.status in _TRY_AGAIN and not any(name == b"retry-after" for name, _ in headers):
         return ((b"retry-after", str(RETRY_AFTER_SECONDS).encode()),)
     return ()
 

@@ -27,9 +27,10 @@ class Response:
         """Answer a request that came through the door."""
         await self.send(send, request_id=scope["state"]["request_id"], head=scope["method"] == "HEAD")
 
-    async def send(self, send: Send, *, request_id: str, head: bool) -> None:
-        """Write it out."""
-        await send({"type": "http.response.start", "status": self.status, "headers": self._headers(request_id)})
+    async def send(self, send: Send, *, request_id: str, head: bool, more: tuple[Header, ...] = ()) -> None:
+        """Write it out, with `more` headers."""
+        headers = [*self._headers(request_id), *more]
+        await send({"type": "http.response.start", "status": self.status, "headers": headers})
         await send({"type": "http.response.body", "body": b"" if head else self.body})
 
     def _headers(self, request_id: str) -> list[Header]:

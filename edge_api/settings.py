@@ -1,10 +1,13 @@
 """What the operator decides about the edge, read from the environment."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from broker.lane.wire.address import Address
+from edge_api.capacity import AT_ONCE
+from edge_api.clients import Networks, networks
+from edge_api.limits import DEFAULTS, Rate, rates_from
 
 
 class BadSettingError(Exception):
@@ -14,13 +17,19 @@ class BadSettingError(Exception):
 @dataclass(frozen=True, slots=True)
 class Settings:
     """`trusted_logins` may speak for any service. `keys_login`, if given, is the only login whose service may hand out
-    the keys that verify tokens; without it, whoever holds the route may."""
+    the keys that verify tokens; without it, whoever holds the route may. `rates` are the limits, shared
+    with other edges through the Redis at `redis_url` if there is one; `at_once` is how many requests one service is
+    asked at a time."""
 
     amqp_url: str
     host: str = "127.0.0.1"
     port: int = 8080
     trusted_logins: frozenset[str] = frozenset()
     keys_login: str | None = None
+    rates: Mapping[str, Rate] = field(default_factory=lambda: DEFAULTS)
+    redis_url: str | None = None
+    trusted_proxies: Networks = ()
+    at_once: int = AT_ONCE
 
 
 def settings_from(environment: Mapping[str, str]) -> Settings:
@@ -33,7 +42,37 @@ def settings_from(environment: Mapping[str, str]) -> Settings:
             filter(None, map(str.strip, environment.get("HEDGEROW_TRUSTED_LOGINS", "").split(",")))
         ),
         keys_login=environment.get("HEDGEROW_KEYS_LOGIN") or None,
+        rates=_rates(environment.get("HEDGEROW_LIMITS", "")),
+        redis_url=_redis_url(environment.get("HEDGEROW_REDIS_URL", "")),
+        trusted_proxies=_proxies(environment.get("HEDGEROW_TRUSTED_PROXIES", "")),
+        at_once=_at_once(environment.get("HEDGEROW_AT_ONCE") or str(AT_ONCE)),
     )
+
+
+def _rates(value: str) -> Mapping[str, Rate]:
+    try:
+        return rates_from(value)
+    except ValueError as error:
+        raise BadSettingError(f"HEDGEROW_LIMITS can't be read: {error} (requests/seconds).") from None
+
+
+def _redis_url(value: str) -> str | None:
+    if value and urlsplit(value).scheme not in ("redis", "rediss", "unix"):
+        raise BadSettingError("HEDGEROW_REDIS_URL is not a Redis URL (redis://:password@host:6379/0).")
+    return value or None
+
+
+def _proxies(value: str) -> Networks:
+    try:
+        return networks(value)
+    except ValueError as error:
+        raise BadSettingError(f"HEDGEROW_TRUSTED_PROXIES lists addresses and networks: {error}.") from None
+
+
+def _at_once(value: str) -> int:
+    if not value.isascii() or not value.isdigit() or not 0 < int(value) <= 10_000:
+        raise BadSettingError(f"HEDGEROW_AT_ONCE is {value!r}; it is a number of requests (1 to 10000).")
+    return int(value)
 
 
 def _amqp_url(value: str) -> str:

@@ -17,6 +17,14 @@ from infra.launcher.state import REPOSITORY, State, why_not
 
 BUSINESS = ("users", "catalog", "orders", "payments")
 NAMES = ("gateway", *BUSINESS, "edge")
+EDGE_SETTINGS = (
+    "HEDGEROW_LIMITS",
+    "HEDGEROW_REDIS_URL",
+    "HEDGEROW_TRUSTED_PROXIES",
+    "HEDGEROW_AT_ONCE",
+    "HEDGEROW_HOST",
+)
+"""What the operator says to the launcher and means for the edge."""
 ADMINISTRATOR = "admin@hedgerow.example"
 
 
@@ -69,7 +77,8 @@ def worker(state: State, servers: Servers, addresses: Addresses, service: str) -
 
 def edge(state: State, servers: Servers, port: int) -> Program:
     """The door; it has a broker login and no database."""
-    environment = {"HEDGEROW_AMQP_URL": provision_login(state, servers, "edge"), "HEDGEROW_PORT": str(port)}
+    environment = {name: os.environ[name] for name in EDGE_SETTINGS if name in os.environ}
+    environment |= {"HEDGEROW_AMQP_URL": provision_login(state, servers, "edge"), "HEDGEROW_PORT": str(port)}
     # A service that was started with the platform's own login may speak under any name.
     environment["HEDGEROW_TRUSTED_LOGINS"] = unquote(urlsplit(servers.amqp).username or "guest")
     if servers.rabbitmq_management:

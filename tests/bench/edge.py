@@ -31,7 +31,7 @@ from tests.bench.ground import Ground, ground, running
 from tests.bench.node import peer
 from tests.bench.rounds import Figures, Plan, Table, alternate, compare
 from tests.bench.wrk import WARM_UP_SECONDS, load
-from tests.support.platform import free_port
+from tests.support.platform import WIDE, free_port
 from workers.users.tokens import Signer
 
 Dress = Literal["bare", "full"]
@@ -146,7 +146,7 @@ def hedgerow(here: Ground, route: str, *, workers: int = 1) -> Iterator[Front]:
         command = (sys.executable, "-m", "tests.bench.sides.service")
         names = (f"hedgerow-{route}-worker-{number}" for number in range(workers))
         pids = [stack.enter_context(here.running(name, *command, told=environment)) for name in names]
-        told = {**edge.environment, **here.passed_on, "HEDGEROW_KEYS_LOGIN": "bench"}
+        told = {**edge.environment, **here.passed_on, "HEDGEROW_LIMITS": WIDE, "HEDGEROW_KEYS_LOGIN": "bench"}
         log = here.log(f"hedgerow-{route}-edge")
         front = stack.enter_context(running(replace(edge, environment=told, log=log, listens_on=port)))
         signer = Signer(key.read_bytes()) if route == "full" else None

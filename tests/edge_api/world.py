@@ -3,7 +3,7 @@
 import contextlib
 import json
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Literal
 from uuid import UUID, uuid4
@@ -21,7 +21,10 @@ from contracts.base import RefusalKind
 from contracts.presence import Bye, Hello, Manifest, Offer, Route, Who
 from contracts.tokens import ALGORITHM, AUDIENCE, ISSUER, JWKS_PATH, ROLES_CLAIM, SESSION_CLAIM, TYPE
 from edge_api.app import assemble
+from edge_api.capacity import Capacity
+from edge_api.clients import Clients
 from edge_api.keys import KeyRing, over_the_lane
+from edge_api.limits import Limits, Memory, Rate
 from edge_api.platform_routes import template_of
 from edge_api.routing import Routes
 
@@ -41,13 +44,22 @@ def offer(
     wait: str | None = None,
     headers: dict[str, str] | None = None,
     raw: str | None = None,
+    limit: str | None = None,
     request: dict[str, Any] = ANYTHING,
     reply: dict[str, Any] = ANYTHING,
     refusals: tuple[RefusalKind, ...] = (),
 ) -> Offer:
     """An operation with a route."""
     route = Route(
-        method=method, path=path, status=status, who=who, query=query, wait=wait, headers=headers or {}, raw=raw
+        method=method,
+        path=path,
+        status=status,
+        who=who,
+        query=query,
+        wait=wait,
+        headers=headers or {},
+        raw=raw,
+        limit=limit,
     )
     kind: Literal["query", "write"] = "query" if method == "GET" else "write"
     return Offer(topic=topic, kind=kind, http=route, request=request, reply=reply, refusals=refusals)
@@ -80,7 +92,7 @@ class Lane:
 class World:
     """The edge, its client, and everything that the edge believes in."""
 
-    def __init__(self) -> None:
+    def __init__(self, rates: Mapping[str, Rate] | None = None, *, clients: Clients | None = None) -> None:
         self.lane = Lane()
         self.registry = Registry(trusted_logins=frozenset({"edge"}))
         self.is_known = True
@@ -90,7 +102,8 @@ class World:
         routes = Routes(self.registry, is_reserved=lambda path: template_of(path) is not None)
         self.keys = KeyRing(over_the_lane(routes, self.lane))
         checks = {"broker": lambda: self.is_up, "presence": lambda: self.is_known}
-        self.app = assemble(routes, self.lane, self.keys, checks, _nothing)
+        limits = Limits(rates or {}, Memory(), clients or Clients())
+        self.app = assemble(routes, self.lane, self.keys, limits, checks, _nothing, capacity=Capacity(8))
         self.client = httpx.AsyncClient(
             transport=httpx.ASGITransport(self.app, raise_app_exceptions=True), base_url="http://edge"
         )

@@ -54,13 +54,15 @@ async def hash_password(ask: RegisterUser, passwords: Passwords) -> PasswordHash
     return await passwords.hash(ask.password)
 
 
-@service.answers(RegisterUser, http=Http("POST", "/users", status=201, who="anyone"), first=hash_password)
+@service.answers(
+    RegisterUser, http=Http("POST", "/users", status=201, who="anyone", limit="credentials"), first=hash_password
+)
 async def register_user(ask: RegisterUser, tx: Transaction, password_hash: PasswordHash) -> User | Refusal:
     user = await _opened(tx, ask.email, ask.name, password_hash, CUSTOMER)
     return _seen_by_owner(user) if user else email_taken()
 
 
-@service.answers(LogIn, http=Http("POST", "/sessions", status=201, who="anyone"))
+@service.answers(LogIn, http=Http("POST", "/sessions", status=201, who="anyone", limit="credentials"))
 async def log_in(ask: LogIn, tx: Transaction, passwords: Passwords, signer: Signer) -> Tokens | Refusal:
     """An unknown address is refused like a wrong password, in the same words after the same work."""
     user = await store.user_by_email(tx.session, normalised(ask.email))
