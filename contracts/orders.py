@@ -94,12 +94,14 @@ class Shipment(Message):
 
 
 class Refund(Message):
-    """Money that goes back, and with `restock` the goods that came back for it."""
+    """Money that goes back, and with `restock` the goods that came back for it. Of these, `never_shipped` had not left
+    the house, and won't."""
 
     id: UUID
     amount: Money
     status: Literal["pending", "refunded", "failed"]
     lines: tuple[StockItem, ...] = ()
+    never_shipped: tuple[StockItem, ...] = ()
     restock: bool
     created_at: Moment
 
@@ -204,7 +206,8 @@ class DeliverOrder(Operation[Order]):
 
 class RefundOrder(Operation[Refund]):
     """Give money back: an amount, what these lines cost, or all that is left. `restock` puts the lines (without any:
-    everything) back into the stock once the money is back."""
+    everything) back into the stock once the money is back: what was shipped came back; what is more than that is not
+    shipped any more."""
 
     topic: ClassVar[str] = "orders.refund-order.v1"
     refusals = (no_such_order, refund_too_high, wrong_currency)
