@@ -20,7 +20,7 @@ from broker.reader import Reader
 from broker.topology import COMMANDS, EVENTS, work_queue
 from broker.transaction import Database, Transaction
 from contracts.base import Caller, Command, Event, Operation, Query, Refusal, Said
-from contracts.presence import Manifest, Offer, Route, Saying, Who
+from contracts.presence import Cache, Manifest, Offer, Route, Saying, Stale, Who
 
 Function = TypeVar("Function", bound=Callable[..., Awaitable[Any]])
 _METHODS_WITHOUT_BODY = ("GET", "DELETE")
@@ -60,6 +60,15 @@ def Http(
     )
 
 
+def Cached(seconds: int, stale: Mapping[type[Event], tuple[str, str] | None]) -> Cache:
+    """How long an edge may answer again with the same, and the events that make it stale: any of them (None), or those
+    whose field (or one of whose list) is a field of the question: `{StockReserved: ("sku", "skus")}`."""
+    named = ((event.topic, fields or (None, None)) for event, fields in stale.items())
+    return Cache(
+        seconds=seconds, stale=tuple(Stale(event=topic, field=ours, among=theirs) for topic, (ours, theirs) in named)
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Answerer:
     """How an operation is answered; `first` runs before the transaction, `then` after its commit, with the reply."""
@@ -71,6 +80,7 @@ class Answerer:
     http: Route | None
     first: "Stage | None"
     then: "Stage | None"
+    cache: Cache | None = None
 
     @property
     def is_query(self) -> bool:
@@ -141,20 +151,23 @@ class Service:
         http: Route | None = None,
         first: Handler | None = None,
         then: Handler | None = None,
+        cache: Cache | None = None,
     ) -> Callable[[Function], Function]:
         """Answer an operation: the handler returns its reply or a Refusal. Raises ValueError for another's.
 
         `first` runs before the transaction and gives its result to the handler; `then` runs after the commit, gets the
-        reply and returns the one that is sent.
+        reply and returns the one that is sent. With `cache` (see Cached) edges may answer for a while themselves.
         """
         self._must_own(operation.topic)
         _only_once(operation, self.answerers)
+        if cache is not None:
+            _must_be_cacheable(operation, http, cache)
 
         def register(handler: Function) -> Function:
             route = None if http is None else _complete(http, operation)
             reply: TypeAdapter[Any] = TypeAdapter(operation.reply_type())
             self.answerers[operation.topic] = Answerer(
-                operation, handler, needs(handler), reply, route, _stage(first), _stage(then)
+                operation, handler, needs(handler), reply, route, _stage(first), _stage(then), cache
             )
             return handler
 
@@ -196,6 +209,12 @@ class Service:
         from broker.running import run  # the declaration can be read without what runs it
 
         run(self)
+
+    @property
+    def news(self) -> frozenset[str]:
+        """The events that make something stale which this service answers."""
+        cached = (answerer.cache for answerer in self.answerers.values() if answerer.cache is not None)
+        return frozenset(stale.event for cache in cached for stale in cache.stale)
 
     @property
     def needs_database(self) -> bool:
@@ -267,6 +286,16 @@ def _only_once(message: type[Operation[Any]] | type[Said], handled: Mapping[str,
         raise ValueError(f"{message.__name__} has a handler already")
 
 
+def _must_be_cacheable(operation: type[Operation[Any]], http: Route | None, cache: Cache) -> None:
+    if http is None or http.who != "anyone" or not issubclass(operation, Query) or http.headers:
+        raise ValueError(
+            f"{operation.__name__} can't be cached: only what anyone may ask over HTTP can, and no headers"
+        )
+    for stale in cache.stale:
+        if stale.field is not None and stale.field not in operation.model_fields:
+            raise ValueError(f"{operation.__name__} has no field {stale.field} that {stale.event} could make stale")
+
+
 def _must_get(handler: Handler, wants: dict[str, Any], given: set[Any]) -> None:
     if Reader in wants.values() and Reader not in given:
         instead = "or what goes `first` before an event or a command"
@@ -311,4 +340,5 @@ def _offer(answerer: Answerer) -> Offer:
         request=operation.model_json_schema(),
         reply=answerer.reply.json_schema(mode="serialization"),
         refusals=operation.refusals,
+        cache=answerer.cache,
     )

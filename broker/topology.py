@@ -124,6 +124,21 @@ def requests(service: str, topics: Iterable[str]) -> list[Frame]:
     ]
 
 
+def news_queue(owner: str, token: str) -> str:
+    """Where one process hears of events as they happen."""
+    return f"{owner}.news.{token}"
+
+
+def news(name: str) -> Frame:
+    """What declares the queue of one process that hears events for as long as it is connected."""
+    return Queue.Declare(queue=name, exclusive=True, arguments={"x-queue-type": "classic"})
+
+
+def news_of(name: str, topics: Iterable[str]) -> list[Frame]:
+    """What leads these events to it."""
+    return [Queue.Bind(queue=name, exchange=EVENTS, routing_key=topic) for topic in topics]
+
+
 def replies(name: str) -> Frame:
     """What declares one connection's reply queue."""
     return Queue.Declare(queue=name, exclusive=True, arguments={"x-queue-type": "classic"})

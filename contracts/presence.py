@@ -1,8 +1,10 @@
 """What instances say of themselves, and what their manifests declare."""
 
 from hashlib import sha256
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 from uuid import UUID
+
+from pydantic import Field
 
 from contracts.base import Message, Moment, RefusalKind, Slug
 
@@ -30,6 +32,22 @@ class Route(Message):
     limit: Slug | None = None
 
 
+class Stale(Message):
+    """An event that makes an answer stale: any such event, or one whose field `among` (a value or a list of them) holds
+    the value that `field` had in the request."""
+
+    event: str
+    field: str | None = None
+    among: str | None = None
+
+
+class Cache(Message):
+    """An answer that may be given again for so many seconds, unless an event has made it stale."""
+
+    seconds: Annotated[int, Field(ge=1, le=3600)]
+    stale: tuple[Stale, ...] = ()
+
+
 class Offer(Message):
     """An operation that a service answers. The schemas are JSON Schema 2020-12."""
 
@@ -40,6 +58,7 @@ class Offer(Message):
     request: Schema
     reply: Schema
     refusals: tuple[RefusalKind, ...] = ()
+    cache: Cache | None = None
 
 
 class Saying(Message):

@@ -8,6 +8,7 @@ from broker.registry import Registry
 from broker.topology import FRONT_DOOR
 from broker.watcher import Watcher
 from edge_api.authentication import Authenticator
+from edge_api.cache import Cache
 from edge_api.capacity import Capacity
 from edge_api.clients import Clients
 from edge_api.door import Door
@@ -15,6 +16,7 @@ from edge_api.gateway import Gateway
 from edge_api.keys import KeyRing, keys_target, over_the_lane
 from edge_api.lifespan import Forever, lifespan_of
 from edge_api.limits import Limits, Memory, Store
+from edge_api.news import News
 from edge_api.platform_routes import Checks, Lifespan, PlatformRoutes, template_of
 from edge_api.routing import Routes
 from edge_api.settings import Settings
@@ -35,11 +37,13 @@ def edge(settings: Settings) -> Door:
         "presence": watcher.known.is_set,
         "keys": lambda: keys_target(routes, login=settings.keys_login) is not None,
     }
+    cache = Cache(settings.cache_bytes)
+    news = News(link, routes, cache, owner=owner)
     store, beside = _store(settings.redis_url)
     limits = Limits(settings.rates, store, Clients(settings.trusted_proxies))
-    forever = (watcher.watch_forever, front_door.keep_bound_forever, keys.refresh_forever, *beside)
+    forever = (watcher.watch_forever, front_door.keep_bound_forever, keys.refresh_forever, news.hear_forever, *beside)
     lifespan = lifespan_of((carrier.publishing, link), *forever)
-    return assemble(routes, requester, keys, limits, checks, lifespan, capacity=Capacity(settings.at_once))
+    return assemble(routes, requester, keys, limits, checks, lifespan, capacity=Capacity(settings.at_once), cache=cache)
 
 
 def _store(redis_url: str | None) -> tuple[Store, tuple[Forever, ...]]:
@@ -61,9 +65,10 @@ def assemble(
     lifespan: Lifespan,
     *,
     capacity: Capacity | None = None,
+    cache: Cache | None = None,
 ) -> Door:
     """The edge of these parts."""
     authenticator = Authenticator(keys)
-    capacity = capacity or Capacity()
-    gateway = Gateway(routes, requester, authenticator, limits, capacity, is_known=checks["presence"])
+    capacity, cache = capacity or Capacity(), cache or Cache()
+    gateway = Gateway(routes, requester, authenticator, limits, capacity, cache, is_known=checks["presence"])
     return Door(gateway, PlatformRoutes(routes, authenticator, checks).application(lifespan), limits)

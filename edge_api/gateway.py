@@ -7,6 +7,7 @@ each way of not being answered has a status of its own, at once where nobody is 
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from pydantic import ValidationError
 from starlette.types import Scope
@@ -26,6 +27,7 @@ from contracts.base import Refusal, RefusalKind, deadline_passed, nobody_there
 from contracts.presence import Route
 from edge_api import reading
 from edge_api.authentication import Authenticator, admit
+from edge_api.cache import Cache
 from edge_api.capacity import Capacity
 from edge_api.incoming import Incoming
 from edge_api.limits import Limits
@@ -63,6 +65,7 @@ class Gateway:
         authenticator: Authenticator,
         limits: Limits,
         capacity: Capacity,
+        cache: Cache,
         *,
         is_known: Callable[[], bool],
     ) -> None:
@@ -71,6 +74,7 @@ class Gateway:
         self._authenticator = authenticator
         self._limits = limits
         self._capacity = capacity
+        self._cache = cache
         self._is_known = is_known
 
     async def answer(self, scope: Scope, incoming: Incoming, visit: Visit) -> Response:
@@ -90,6 +94,9 @@ class Gateway:
         admit(target.route.who, caller)
         if target.record.is_away:
             raise RefusedError(nobody_there())
+        cacheable = target.offer if target.offer.cache is not None and target.route.who == "anyone" else None
+        if cacheable and (found := self._cache.find(cacheable, scope, headers)):
+            return found
         params = reading.fields_in_url(target.route, in_path, scope["query_string"])
         if target.route.headers:
             params = {**params, **reading.fields_in_headers(target.route, headers)}
@@ -109,8 +116,14 @@ class Gateway:
             traceparent=reading.traceparent(headers),
             repeatable=is_query or key is not None,
         )
-        with self._capacity.taken(target.record.name, target.route):
-            return respond(await self._ask(request), target.route, request)
+        if cacheable:
+            ask = partial(self._ask, target, request)
+            answer = await self._cache.fill(cacheable, scope, headers, params, ask)
+            return answer if isinstance(answer, Response) else respond(answer, target.route, request)
+        answer = await self._ask(target, request)
+        if answer.news is not None:
+            self._cache.told(answer.news)
+        return respond(answer, target.route, request)
 
     def _find(self, scope: Scope) -> tuple[Target, dict[str, str]]:
         try:
@@ -120,9 +133,10 @@ class Gateway:
                 raise RefusedError(starting()) from None
             raise
 
-    async def _ask(self, request: Request) -> Answer:
+    async def _ask(self, target: Target, request: Request) -> Answer:
         try:
-            return await self._requester.request(request)
+            with self._capacity.taken(target.record.name, target.route):
+                return await self._requester.request(request)
         except tuple(_FAILURES) as error:
             kind = next(kind for failure, kind in _FAILURES.items() if isinstance(error, failure))
             raise RefusedError(kind()) from error

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from broker.lane.wire.address import Address
+from edge_api.cache import MAX_BYTES
 from edge_api.capacity import AT_ONCE
 from edge_api.clients import Networks, networks
 from edge_api.limits import DEFAULTS, Rate, rates_from
@@ -30,6 +31,7 @@ class Settings:
     redis_url: str | None = None
     trusted_proxies: Networks = ()
     at_once: int = AT_ONCE
+    cache_bytes: int = MAX_BYTES
 
 
 def settings_from(environment: Mapping[str, str]) -> Settings:
@@ -45,7 +47,8 @@ def settings_from(environment: Mapping[str, str]) -> Settings:
         rates=_rates(environment.get("HEDGEROW_LIMITS", "")),
         redis_url=_redis_url(environment.get("HEDGEROW_REDIS_URL", "")),
         trusted_proxies=_proxies(environment.get("HEDGEROW_TRUSTED_PROXIES", "")),
-        at_once=_at_once(environment.get("HEDGEROW_AT_ONCE") or str(AT_ONCE)),
+        at_once=_number(environment, "HEDGEROW_AT_ONCE", AT_ONCE, 1, 10_000),
+        cache_bytes=_number(environment, "HEDGEROW_CACHE_BYTES", MAX_BYTES, 0, 1 << 36),
     )
 
 
@@ -69,9 +72,10 @@ def _proxies(value: str) -> Networks:
         raise BadSettingError(f"HEDGEROW_TRUSTED_PROXIES lists addresses and networks: {error}.") from None
 
 
-def _at_once(value: str) -> int:
-    if not value.isascii() or not value.isdigit() or not 0 < int(value) <= 10_000:
-        raise BadSettingError(f"HEDGEROW_AT_ONCE is {value!r}; it is a number of requests (1 to 10000).")
+def _number(environment: Mapping[str, str], name: str, default: int, least: int, most: int) -> int:
+    value = environment.get(name) or str(default)
+    if not value.isascii() or not value.isdigit() or not least <= int(value) <= most:
+        raise BadSettingError(f"{name} is {value!r}; it is a number from {least} to {most}.")
     return int(value)
 
 

@@ -22,6 +22,7 @@ EDGE_SETTINGS = (
     "HEDGEROW_REDIS_URL",
     "HEDGEROW_TRUSTED_PROXIES",
     "HEDGEROW_AT_ONCE",
+    "HEDGEROW_CACHE_BYTES",
     "HEDGEROW_HOST",
 )
 """What the operator says to the launcher and means for the edge."""

@@ -18,9 +18,10 @@ from broker.ids import new_id
 from broker.lane import Answer, NobodyThereError, Request
 from broker.registry import Registry
 from contracts.base import RefusalKind
-from contracts.presence import Bye, Hello, Manifest, Offer, Route, Who
+from contracts.presence import Bye, Cache, Hello, Manifest, Offer, Route, Who
 from contracts.tokens import ALGORITHM, AUDIENCE, ISSUER, JWKS_PATH, ROLES_CLAIM, SESSION_CLAIM, TYPE
 from edge_api.app import assemble
+from edge_api.cache import Cache as Answers
 from edge_api.capacity import Capacity
 from edge_api.clients import Clients
 from edge_api.keys import KeyRing, over_the_lane
@@ -45,6 +46,7 @@ def offer(
     headers: dict[str, str] | None = None,
     raw: str | None = None,
     limit: str | None = None,
+    cache: Cache | None = None,
     request: dict[str, Any] = ANYTHING,
     reply: dict[str, Any] = ANYTHING,
     refusals: tuple[RefusalKind, ...] = (),
@@ -62,7 +64,7 @@ def offer(
         limit=limit,
     )
     kind: Literal["query", "write"] = "query" if method == "GET" else "write"
-    return Offer(topic=topic, kind=kind, http=route, request=request, reply=reply, refusals=refusals)
+    return Offer(topic=topic, kind=kind, http=route, request=request, reply=reply, refusals=refusals, cache=cache)
 
 
 class Lane:
@@ -102,8 +104,11 @@ class World:
         routes = Routes(self.registry, is_reserved=lambda path: template_of(path) is not None)
         self.keys = KeyRing(over_the_lane(routes, self.lane))
         checks = {"broker": lambda: self.is_up, "presence": lambda: self.is_known}
+        self.cache = Answers(max_bytes=100_000)
         limits = Limits(rates or {}, Memory(), clients or Clients())
-        self.app = assemble(routes, self.lane, self.keys, limits, checks, _nothing, capacity=Capacity(8))
+        self.app = assemble(
+            routes, self.lane, self.keys, limits, checks, _nothing, capacity=Capacity(8), cache=self.cache
+        )
         self.client = httpx.AsyncClient(
             transport=httpx.ASGITransport(self.app, raise_app_exceptions=True), base_url="http://edge"
         )
