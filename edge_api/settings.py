@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from broker.lane.wire.address import Address
 from edge_api.cache import MAX_BYTES
 from edge_api.capacity import AT_ONCE
+from edge_api.certificate import Certificate, CertificateError
 from edge_api.clients import Networks, networks
 from edge_api.limits import DEFAULTS, Rate, rates_from
 
@@ -32,6 +34,8 @@ class Settings:
     trusted_proxies: Networks = ()
     at_once: int = AT_ONCE
     cache_bytes: int = MAX_BYTES
+    certificate: Certificate | None = None
+    cors_origins: tuple[str, ...] = ()
 
 
 def settings_from(environment: Mapping[str, str]) -> Settings:
@@ -49,7 +53,25 @@ def settings_from(environment: Mapping[str, str]) -> Settings:
         trusted_proxies=_proxies(environment.get("HEDGEROW_TRUSTED_PROXIES", "")),
         at_once=_number(environment, "HEDGEROW_AT_ONCE", AT_ONCE, 1, 10_000),
         cache_bytes=_number(environment, "HEDGEROW_CACHE_BYTES", MAX_BYTES, 0, 1 << 36),
+        certificate=_certificate(environment),
+        cors_origins=tuple(filter(None, map(str.strip, environment.get("HEDGEROW_CORS_ORIGINS", "").split(",")))),
     )
+
+
+def _certificate(environment: Mapping[str, str]) -> Certificate | None:
+    chain, key = (environment.get(f"HEDGEROW_TLS_{part}", "") for part in ("CERTIFICATE", "KEY"))
+    if not chain and not key:
+        return None
+    if not chain or not key:
+        raise BadSettingError(
+            "HEDGEROW_TLS_CERTIFICATE and HEDGEROW_TLS_KEY name two PEM files; only one of them is set."
+        )
+    certificate = Certificate(Path(chain), Path(key))
+    try:
+        certificate.check()
+    except CertificateError as error:
+        raise BadSettingError(f"HEDGEROW_TLS_CERTIFICATE and HEDGEROW_TLS_KEY can't be used: {error}.") from None
+    return certificate
 
 
 def _rates(value: str) -> Mapping[str, Rate]:
