@@ -1,0 +1,98 @@
+"""What Stripe has: one payment, those of an order, those whose money moved.
+
+Stripe's search is up to an hour behind (https://docs.stripe.com/api/payment_intents/search), so an order's payment is
+looked for among all payments since the order was placed, newest first.
+"""
+
+from collections.abc import Iterable
+from uuid import UUID
+
+import stripe
+
+from workers.payments.gateway import GatewayRefusal, Holding, Outcome
+from workers.payments.nonsense import making_sense
+from workers.payments.stripe.calls import NAME, Answer, ask, pages
+from workers.payments.stripe.objects import ORDER, REFUND, Event, Intent, Listed, Refund, as_uuid
+
+_AT_ONCE = 50
+_CLOCKS_DIFFER_SECONDS = 3600
+
+
+class Books:
+    """Reads; each method raises GatewayUnknown where Stripe does not answer."""
+
+    def __init__(self, client: stripe.StripeClient) -> None:
+        self._intents = client.v1.payment_intents
+        self._refunds = client.v1.refunds
+        self._events = client.v1.events
+
+    async def intent(self, id_: str) -> Intent:
+        """A payment as it stands. Raises GatewayRefusal where there is none."""
+        try:
+            answer = await ask(self._intents.retrieve_async(id_, {"expand": ["latest_charge"]}))
+        except stripe.InvalidRequestError as refused:
+            raise GatewayRefusal(f"{refused.http_status} {refused.code}: {refused}") from refused
+        with making_sense(NAME):
+            return Intent.model_validate(answer)
+
+    async def seen(self, id_: str) -> Outcome:
+        """What became of a payment."""
+        return await self.outcome(await self.intent(id_))
+
+    async def outcome(self, intent: Intent) -> Outcome:
+        """What became of a payment, with its refunds."""
+        return intent.outcome(await self._refunds_of(intent))
+
+    async def of_order(self, reference: str) -> list[Outcome]:
+        """What became of each payment of an order."""
+        outcomes: list[Outcome] = []
+        since = _placed_at(reference) - _CLOCKS_DIFFER_SECONDS
+        async for page in pages(self._intents.list_async, expand=["data.latest_charge"]):
+            listed = _listed(page)
+            for item, one in zip(page, listed, strict=True):
+                if one.metadata.get(ORDER) == reference:
+                    with making_sense(NAME):
+                        intent = Intent.model_validate(item)
+                    outcomes.append(await self.outcome(intent))
+            if listed and listed[-1].created < since:
+                break
+        return outcomes
+
+    async def moved(self, after: int, until: int) -> tuple[list[Holding], int | None]:
+        """Our payments that something happened to after one second and up to another, by the last of that; and up to
+        which second, where not all of them are here."""
+        last: dict[str, int] = {}
+        async for page in pages(self._events.list_async, created={"gt": after, "lte": until}):
+            with making_sense(NAME):
+                events = [Event.model_validate(item) for item in page]
+            for event in events:
+                if event.intent_id is not None:
+                    last[event.intent_id] = max(event.created, last.get(event.intent_id, 0))
+        oldest_first = sorted(last, key=lambda id_: last[id_])
+        cut = last[oldest_first[_AT_ONCE - 1]] if len(last) > _AT_ONCE else None
+        return await self._holdings(id_ for id_ in oldest_first if cut is None or last[id_] <= cut), cut
+
+    async def _holdings(self, ids: Iterable[str]) -> list[Holding]:
+        ours = [intent for id_ in ids if as_uuid((intent := await self.intent(id_)).metadata.get(ORDER))]
+        return [intent.holding(await self._refunds_of(intent)) for intent in ours]
+
+    async def _refunds_of(self, intent: Intent) -> frozenset[UUID]:
+        if not intent.may_be_refunded:
+            return frozenset()
+        found: list[Refund] = []
+        async for page in pages(self._refunds.list_async, payment_intent=intent.id):
+            with making_sense(NAME):
+                found += [Refund.model_validate(item) for item in page]
+        ours = (as_uuid(refund.metadata.get(REFUND)) for refund in found if refund.is_made)
+        return frozenset(id_ for id_ in ours if id_ is not None)
+
+
+def _listed(page: Iterable[Answer]) -> list[Listed]:
+    with making_sense(NAME):
+        return [Listed.model_validate(item) for item in page]
+
+
+def _placed_at(reference: str) -> float:
+    """When an order was placed, in Unix time, as its id tells (UUID version 7); without such an id, long ago."""
+    order_id = as_uuid(reference)
+    return (order_id.int >> 80) / 1000 if order_id is not None and order_id.version == 7 else 0.0
