@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from infra.launcher.failure import Failure
+from infra.launcher.payment_gateway import stripe_settings
 from infra.launcher.program import Program
 from infra.launcher.provision import Servers, provision_login, provision_service
 from infra.launcher.state import REPOSITORY, State, why_not
@@ -70,9 +71,11 @@ def worker(state: State, servers: Servers, addresses: Addresses, service: str) -
         environment["HEDGEROW_SIGNING_KEY_FILE"] = str(signing_key(state))
         environment["HEDGEROW_ADMIN_FILE"] = str(administrator(state))
     if service == "payments":
-        environment["HEDGEROW_GATEWAY_URL"] = addresses.gateway
-        environment["HEDGEROW_GATEWAY_KEY"] = state.secret("gateway.key")
-        environment["HEDGEROW_GATEWAY_WEBHOOK_SECRET"] = state.secret("gateway.webhooks")
+        environment |= stripe_settings() or {
+            "HEDGEROW_GATEWAY_URL": addresses.gateway,
+            "HEDGEROW_GATEWAY_KEY": state.secret("gateway.key"),
+            "HEDGEROW_GATEWAY_WEBHOOK_SECRET": state.secret("gateway.webhooks"),
+        }
     return _module(state, service, f"workers.{service}", environment)
 
 

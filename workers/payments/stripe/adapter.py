@@ -26,7 +26,6 @@ from workers.payments.stripe.books import Books
 from workers.payments.stripe.calls import NAME, ask, http_client
 from workers.payments.stripe.objects import ORDER, REFUND, Event, Intent, Refund
 
-URL = "https://api.stripe.com"
 _WINDOW_SECONDS = 6 * 3600
 _BROUGHT_ALONG = ("amount", "currency", "payment_method")
 
@@ -41,7 +40,7 @@ class StripeGateway(Gateway):
         self,
         secret_key: str,
         *,
-        url: str = URL,
+        url: str,
         webhook_secret: str | None = None,
         connect: float = 2.0,
         total: float = 10.0,
