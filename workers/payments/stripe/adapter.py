@@ -23,7 +23,7 @@ from workers.payments.gateway import (
 from workers.payments.nonsense import making_sense
 from workers.payments.signatures import TOLERANCE_SECONDS
 from workers.payments.stripe.books import Books
-from workers.payments.stripe.calls import NAME, ask, http_client
+from workers.payments.stripe.calls import NAME, Calls
 from workers.payments.stripe.objects import ORDER, REFUND, Event, Intent, Refund
 
 _WINDOW_SECONDS = 6 * 3600
@@ -46,19 +46,14 @@ class StripeGateway(Gateway):
         total: float = 10.0,
         long: float = 45.0,
     ) -> None:
-        self._http = http_client(connect=connect, total=total)
-        # Never asked twice by itself: whoever repeats a write looks first (asking.py).
-        client = stripe.StripeClient(
-            secret_key, base_addresses={"api": url}, http_client=self._http, max_network_retries=0
-        )
         self._webhook_secret = webhook_secret
         self._long = long
-        self._intents, self._refunds = client.v1.payment_intents, client.v1.refunds
-        self._books = Books(client)
+        self._calls = Calls(secret_key, url, connect=connect, total=total)
+        self._books = Books(self._calls)
 
     async def aclose(self) -> None:
         """Close the connections."""
-        await self._http.close_async()  # type: ignore[no-untyped-call]
+        await self._calls.aclose()
 
     def read_webhook(self, body: str, signature: str) -> Webhook | None:
         if not self._webhook_secret or not signature.isascii():  # of others its package makes a TypeError
@@ -80,8 +75,8 @@ class StripeGateway(Gateway):
 
     async def authorise(self, reference: str, amount: Money, payment_method: str, *, key: str) -> Outcome:
         try:
-            answer = await ask(
-                self._intents.create_async(
+            answer = await self._calls.ask(
+                self._calls.intents.create_async(
                     {
                         "amount": amount.amount,
                         "currency": amount.currency.lower(),
@@ -104,17 +99,17 @@ class StripeGateway(Gateway):
             return Intent.model_validate(answer).outcome()
 
     async def capture(self, gateway_id: str, *, key: str) -> Outcome:
-        asked = self._intents.capture_async(gateway_id, {"expand": ["latest_charge"]}, {"idempotency_key": key})
+        asked = self._calls.intents.capture_async(gateway_id, {"expand": ["latest_charge"]}, {"idempotency_key": key})
         return await self._changed(gateway_id, asked)
 
     async def void(self, gateway_id: str, *, key: str) -> Outcome:
-        asked = self._intents.cancel_async(gateway_id, {"expand": ["latest_charge"]}, {"idempotency_key": key})
+        asked = self._calls.intents.cancel_async(gateway_id, {"expand": ["latest_charge"]}, {"idempotency_key": key})
         return await self._changed(gateway_id, asked)
 
     async def refund(self, gateway_id: str, amount: int, refund_id: UUID, *, key: str) -> Outcome:
         try:
-            answer = await ask(
-                self._refunds.create_async(
+            answer = await self._calls.ask(
+                self._calls.refunds.create_async(
                     {"payment_intent": gateway_id, "amount": amount, "metadata": {REFUND: str(refund_id)}},
                     {"idempotency_key": key},
                 )
@@ -141,7 +136,7 @@ class StripeGateway(Gateway):
 
     async def _changed(self, gateway_id: str, asked: Awaitable[object]) -> Outcome:
         try:
-            answer = await ask(asked)
+            answer = await self._calls.ask(asked)
         except (stripe.CardError, stripe.InvalidRequestError) as refused:
             return replace(await self._books.seen(gateway_id), code=refused.code or "refused")
         with making_sense(NAME):

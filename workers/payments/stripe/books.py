@@ -11,7 +11,7 @@ import stripe
 
 from workers.payments.gateway import GatewayRefusal, Holding, Outcome
 from workers.payments.nonsense import making_sense
-from workers.payments.stripe.calls import NAME, Answer, ask, pages
+from workers.payments.stripe.calls import NAME, Answer, Calls
 from workers.payments.stripe.objects import ORDER, REFUND, Event, Intent, Listed, Refund, as_uuid
 
 _AT_ONCE = 50
@@ -21,15 +21,13 @@ _CLOCKS_DIFFER_SECONDS = 3600
 class Books:
     """Reads; each method raises GatewayUnknown where Stripe does not answer."""
 
-    def __init__(self, client: stripe.StripeClient) -> None:
-        self._intents = client.v1.payment_intents
-        self._refunds = client.v1.refunds
-        self._events = client.v1.events
+    def __init__(self, calls: Calls) -> None:
+        self._calls = calls
 
     async def intent(self, id_: str) -> Intent:
         """A payment as it stands. Raises GatewayRefusal where there is none."""
         try:
-            answer = await ask(self._intents.retrieve_async(id_, {"expand": ["latest_charge"]}))
+            answer = await self._calls.ask(self._calls.intents.retrieve_async(id_, {"expand": ["latest_charge"]}))
         except stripe.InvalidRequestError as refused:
             raise GatewayRefusal(f"{refused.http_status} {refused.code}: {refused}") from refused
         with making_sense(NAME):
@@ -47,7 +45,7 @@ class Books:
         """What became of each payment of an order."""
         outcomes: list[Outcome] = []
         since = _placed_at(reference) - _CLOCKS_DIFFER_SECONDS
-        async for page in pages(self._intents.list_async, expand=["data.latest_charge"]):
+        async for page in self._calls.pages(self._calls.intents.list_async, expand=["data.latest_charge"]):
             listed = _listed(page)
             for item, one in zip(page, listed, strict=True):
                 if one.metadata.get(ORDER) == reference:
@@ -62,7 +60,7 @@ class Books:
         """Our payments that something happened to after one second and up to another, by the last of that; and up to
         which second, where not all of them are here."""
         last: dict[str, int] = {}
-        async for page in pages(self._events.list_async, created={"gt": after, "lte": until}):
+        async for page in self._calls.pages(self._calls.events.list_async, created={"gt": after, "lte": until}):
             with making_sense(NAME):
                 events = [Event.model_validate(item) for item in page]
             for event in events:
@@ -80,7 +78,7 @@ class Books:
         if not intent.may_be_refunded:
             return frozenset()
         found: list[Refund] = []
-        async for page in pages(self._refunds.list_async, payment_intent=intent.id):
+        async for page in self._calls.pages(self._calls.refunds.list_async, payment_intent=intent.id):
             with making_sense(NAME):
                 found += [Refund.model_validate(item) for item in page]
         ours = (as_uuid(refund.metadata.get(REFUND)) for refund in found if refund.is_made)
