@@ -6,7 +6,7 @@ import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 from urllib.parse import unquote
 from uuid import uuid4
 
@@ -97,6 +97,13 @@ def stripe_event(type_: str, **subject: Any) -> str:
     return json.dumps({**told, "data": {"object": subject}})
 
 
+class Asked(NamedTuple):
+    """A request: `GET /v1/events?limit=100`, and its idempotency key."""
+
+    line: str
+    key: str | None
+
+
 @dataclass(frozen=True)
 class Said:
     """An answer, or silence."""
@@ -111,14 +118,15 @@ At = Mapping[str, Said | Sequence[Said]]
 
 
 @asynccontextmanager
-async def answering(said: Said, at: At | None = None) -> AsyncIterator[tuple[str, list[str]]]:
-    """The address of a gateway that always says the same, and what it was asked so far (`GET /v1/events?limit=100`).
-    To what `at` names (`GET /v1/events`) it says something else, or one thing after the other."""
-    asked: list[str] = []
+async def answering(said: Said, at: At | None = None) -> AsyncIterator[tuple[str, list[Asked]]]:
+    """The address of a gateway that always says the same, and what it was asked so far. To what `at` names
+    (`GET /v1/events`) it says something else, or one thing after the other."""
+    asked: list[Asked] = []
     others = {request: iter((other,) if isinstance(other, Said) else other) for request, other in (at or {}).items()}
 
     async def answer(request: web.Request) -> web.Response:
-        asked.append(f"{request.method} {unquote(request.path_qs)}")
+        line = f"{request.method} {unquote(request.path_qs)}"
+        asked.append(Asked(line, request.headers.get("Idempotency-Key")))
         await request.read()
         it = next(others.get(f"{request.method} {request.path}", iter(())), said)
         if it.silent:

@@ -92,6 +92,7 @@ def test_with_a_live_key_webhooks_must_be_heard() -> None:
     assert refusal(LIVE | {"HEDGEROW_GATEWAY_WEBHOOK_SECRET": ""}).startswith("HEDGEROW_GATEWAY_WEBHOOK_SECRET is not")
 
 
+@pytest.mark.servers
 def test_stripes_package_is_loaded_only_where_it_is_used() -> None:
     """It costs 10 MB."""
     look = (

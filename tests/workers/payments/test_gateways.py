@@ -246,6 +246,20 @@ async def test_silence_is_unknown(place: Place) -> None:
                 await asked
 
 
+async def test_every_write_carries_its_key(place: Place) -> None:
+    async with answering(Said(503)) as (url, asked), at(place, url) as gateway:
+        writes = (
+            gateway.authorise(str(new_id()), PRICE, "pm_1", key="hold"),
+            gateway.capture("pi_1", key="take"),
+            gateway.void("pi_1", key="let go"),
+            gateway.refund("pi_1", 500, new_id(), key="give back"),
+        )
+        for write in writes:
+            with pytest.raises(GatewayUnknown):
+                await write
+        assert [request.key for request in asked] == ["hold", "take", "let go", "give back"]
+
+
 @pytest.mark.parametrize("status", [409, 429, 500, 502, 503])
 async def test_a_failure_is_unknown_and_the_gateway_is_asked_once(place: Place, status: int) -> None:
     said = Said(status, '{"error": {"type": "api_error", "message": "Something went wrong."}}')

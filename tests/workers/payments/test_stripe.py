@@ -11,7 +11,7 @@ import pytest
 
 from broker.ids import new_id
 from contracts.base import Money
-from tests.support.gateways import At, Said, answering, stripe_event
+from tests.support.gateways import Asked, At, Said, answering, stripe_event
 from workers.payments.gateway import GatewayRefusal, GatewayUnknown, Outcome
 from workers.payments.stripe.adapter import StripeGateway
 from workers.payments.stripe.objects import Event, Intent
@@ -51,7 +51,7 @@ def refused(status: int = 400, type_: str = "invalid_request_error", **more: Any
 @asynccontextmanager
 async def stripe(
     said: Said, at: At | None = None, *, long: float = 5.0
-) -> AsyncIterator[tuple[StripeGateway, list[str]]]:
+) -> AsyncIterator[tuple[StripeGateway, list[Asked]]]:
     """The adapter, and what it asked of a Stripe that says this."""
     async with (
         answering(said, at) as (url, asked),
@@ -63,7 +63,7 @@ async def stripe(
 async def hold(said: Said) -> Outcome:
     async with stripe(refused(404), {"POST /v1/payment_intents": said}) as (gateway, asked):
         held = await gateway.authorise(str(ORDER), PRICE, "pm_1", key="1")
-        assert asked == ["POST /v1/payment_intents"]
+        assert [request.line for request in asked] == ["POST /v1/payment_intents"]
         return held
 
 
@@ -169,7 +169,7 @@ async def test_an_order_is_looked_for_among_the_payments_since_it_was_placed() -
     async with stripe(refused(500), {"GET /v1/payment_intents": pages}) as (gateway, asked):
         assert (await gateway.find(str(ORDER))).gateway_id == "pi_1"
     assert len(asked) == 3
-    assert [path.partition("starting_after=")[2] for path in asked] == ["", "pi_1", "pi_2"]
+    assert [request.line.partition("starting_after=")[2] for request in asked] == ["", "pi_1", "pi_2"]
 
 
 async def test_an_order_whose_payment_is_known_is_asked_for_alone() -> None:
@@ -243,13 +243,13 @@ async def test_many_movements_are_taken_in_turns_that_lose_none() -> None:
         first, cursor = await moved(gateway, PLACED)
         assert (set(first), cursor) == (set(ids[:52]), str(PLACED + 13))
         assert set((await moved(gateway, int(cursor or 0)))[0]) == set(ids[52:])
-    assert f"created[gt]={PLACED + 13}" in asked[-9]
+    assert f"created[gt]={PLACED + 13}" in asked[-9].line
 
 
 async def test_an_old_cursor_is_caught_up_with_in_windows() -> None:
     async with stripe(listed()) as (gateway, asked):
         assert await moved(gateway, PLACED) == ([], str(PLACED + 6 * 3600))
-    assert f"created[lte]={PLACED + 6 * 3600}" in asked[0]
+    assert f"created[lte]={PLACED + 6 * 3600}" in asked[0].line
 
 
 # --- webhooks ---------------------------------------------------------------------------------------------------------

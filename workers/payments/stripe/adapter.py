@@ -146,8 +146,11 @@ class StripeGateway(Gateway):
     async def _declined(self, reference: str, declined: stripe.CardError) -> Outcome:
         """The error shows the payment; where it does not, the order's payments do."""
         told = declined.json_body["error"].get("payment_intent") if isinstance(declined.json_body, dict) else None
-        with making_sense(NAME):
-            seen = Intent.model_validate(told).outcome() if told else await self.find(reference)
+        if told is None:
+            seen = await self.find(reference)
+        else:
+            with making_sense(NAME):
+                seen = Intent.model_validate(told).outcome()
         if seen.status not in ("nothing", "declined"):
             return seen
         return replace(seen, status="declined", code=seen.code or declined.code or "declined")
