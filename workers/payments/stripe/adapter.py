@@ -13,7 +13,6 @@ import stripe
 from contracts.base import Money
 from workers.payments.gateway import (
     Gateway,
-    GatewayRefusal,
     GatewayUnknown,
     Holding,
     Outcome,
@@ -23,7 +22,7 @@ from workers.payments.gateway import (
 from workers.payments.nonsense import making_sense
 from workers.payments.signatures import TOLERANCE_SECONDS
 from workers.payments.stripe.books import Books
-from workers.payments.stripe.calls import NAME, Calls
+from workers.payments.stripe.calls import NAME, Calls, refusal
 from workers.payments.stripe.objects import ORDER, REFUND, Event, Intent, Refund
 
 _WINDOW_SECONDS = 6 * 3600
@@ -93,7 +92,7 @@ class StripeGateway(Gateway):
             return await self._declined(reference, declined)
         except stripe.InvalidRequestError as refused:
             if not _is_of_the_order(refused):
-                raise GatewayRefusal(f"{refused.http_status} {refused.code}: {refused}") from refused
+                raise refusal(refused) from refused
             return Outcome(status="declined", code=refused.code or "invalid_payment_method")
         with making_sense(NAME):
             return Intent.model_validate(answer).outcome()

@@ -9,10 +9,10 @@ from uuid import UUID
 
 import stripe
 
-from workers.payments.gateway import GatewayRefusal, Holding, Outcome
+from workers.payments.gateway import Holding, Outcome
 from workers.payments.nonsense import making_sense
-from workers.payments.stripe.calls import NAME, Answer, Calls
-from workers.payments.stripe.objects import ORDER, REFUND, Event, Intent, Listed, Refund, as_uuid
+from workers.payments.stripe.calls import NAME, Answer, Calls, refusal
+from workers.payments.stripe.objects import REFUND, Event, Intent, Listed, Refund, as_uuid
 
 _AT_ONCE = 50
 _CLOCKS_DIFFER_SECONDS = 3600
@@ -24,18 +24,15 @@ class Books:
     def __init__(self, calls: Calls) -> None:
         self._calls = calls
 
-    async def intent(self, id_: str) -> Intent:
-        """A payment as it stands. Raises GatewayRefusal where there is none."""
-        try:
-            answer = await self._calls.ask(self._calls.intents.retrieve_async(id_, {"expand": ["latest_charge"]}))
-        except stripe.InvalidRequestError as refused:
-            raise GatewayRefusal(f"{refused.http_status} {refused.code}: {refused}") from refused
-        with making_sense(NAME):
-            return Intent.model_validate(answer)
-
     async def seen(self, id_: str) -> Outcome:
-        """What became of a payment."""
-        return await self.outcome(await self.intent(id_))
+        """What became of a payment. Raises GatewayRefusal where there is none."""
+        try:
+            answer = await self._show(id_)
+        except stripe.InvalidRequestError as refused:
+            raise refusal(refused) from refused
+        with making_sense(NAME):
+            intent = Intent.model_validate(answer)
+        return await self.outcome(intent)
 
     async def outcome(self, intent: Intent) -> Outcome:
         """What became of a payment, with its refunds."""
@@ -45,13 +42,10 @@ class Books:
         """What became of each payment of an order."""
         outcomes: list[Outcome] = []
         since = _placed_at(reference) - _CLOCKS_DIFFER_SECONDS
-        async for page in self._calls.pages(self._calls.intents.list_async, expand=["data.latest_charge"]):
-            listed = _listed(page)
-            for item, one in zip(page, listed, strict=True):
-                if one.metadata.get(ORDER) == reference:
-                    with making_sense(NAME):
-                        intent = Intent.model_validate(item)
-                    outcomes.append(await self.outcome(intent))
+        async for page in self._calls.pages(self._calls.intents.list_async):
+            with making_sense(NAME):
+                listed = [Listed.model_validate(item) for item in page]
+            outcomes += [await self.seen(one.id) for one in listed if one.order == reference]
             if listed and listed[-1].created < since:
                 break
         return outcomes
@@ -71,8 +65,26 @@ class Books:
         return await self._holdings(id_ for id_ in oldest_first if cut is None or last[id_] <= cut), cut
 
     async def _holdings(self, ids: Iterable[str]) -> list[Holding]:
-        ours = [intent for id_ in ids if as_uuid((intent := await self.intent(id_)).metadata.get(ORDER))]
-        return [intent.holding(await self._refunds_of(intent)) for intent in ours]
+        """Those that are ours: of strangers nothing more is read, and what Stripe does not show us is theirs."""
+        holdings: list[Holding] = []
+        for id_ in ids:
+            try:
+                answer = await self._show(id_)
+            except stripe.InvalidRequestError as refused:
+                if refused.http_status != 404:
+                    raise refusal(refused) from refused
+                continue
+            with making_sense(NAME):
+                if as_uuid(Listed.model_validate(answer).order) is None:
+                    continue
+                intent = Intent.model_validate(answer)
+            refunds = await self._refunds_of(intent)
+            with making_sense(NAME):
+                holdings.append(intent.holding(refunds))
+        return holdings
+
+    async def _show(self, id_: str) -> Answer:
+        return await self._calls.ask(self._calls.intents.retrieve_async(id_, {"expand": ["latest_charge"]}))
 
     async def _refunds_of(self, intent: Intent) -> frozenset[UUID]:
         if not intent.may_be_refunded:
@@ -83,11 +95,6 @@ class Books:
                 found += [Refund.model_validate(item) for item in page]
         ours = (as_uuid(refund.metadata.get(REFUND)) for refund in found if refund.is_made)
         return frozenset(id_ for id_ in ours if id_ is not None)
-
-
-def _listed(page: Iterable[Answer]) -> list[Listed]:
-    with making_sense(NAME):
-        return [Listed.model_validate(item) for item in page]
 
 
 def _placed_at(reference: str) -> float:

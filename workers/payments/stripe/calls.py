@@ -57,8 +57,8 @@ class Calls:
             raise GatewayUnknown(f"Stripe asks for patience: {later}") from later
         except stripe.APIError as failure:
             raise _unknown(failure) from failure
-        except stripe.StripeError as refusal:
-            raise GatewayRefusal(f"{refusal.http_status} {type(refusal).__name__}: {refusal}") from refusal
+        except stripe.StripeError as refused:
+            raise refusal(refused) from refused
         except (AttributeError, TypeError, ValueError, LookupError) as stumble:
             raise nonsense(NAME, f"its package stumbles: {stumble!r}") from stumble
         if not isinstance(answer, stripe.StripeObject):
@@ -78,6 +78,11 @@ class Calls:
             if not page.has_more or not page.data:
                 return
             position = {"starting_after": str(page.data[-1].get("id"))}
+
+
+def refusal(refused: stripe.StripeError) -> GatewayRefusal:
+    """What to raise where Stripe refused what should have been right."""
+    return GatewayRefusal(f"{refused.http_status} {refused.code or type(refused).__name__}: {refused}")
 
 
 def _unknown(failure: stripe.APIError) -> GatewayUnknown:

@@ -37,10 +37,16 @@ class PaymentError(BaseModel):
 
 
 class Listed(BaseModel):
-    """A PaymentIntent of anybody's."""
+    """A PaymentIntent of anybody's, who may use it as they like."""
 
+    id: str
     created: int
-    metadata: dict[str, str] = {}
+    metadata: Any = None
+
+    @property
+    def order(self) -> object:
+        """The order that it says it is for."""
+        return self.metadata.get(ORDER) if isinstance(self.metadata, dict) else None
 
 
 class Intent(BaseModel):
