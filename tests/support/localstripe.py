@@ -79,6 +79,13 @@ class LocalStripe:
             listed = (await client.get("/v1/payment_intents", params={"limit": 1000})).raise_for_status().json()
         return [found for found in listed["data"] if found["metadata"].get("order") == order]
 
+    async def refunded(self, gateway_id: str) -> list[int]:
+        """What went back of a payment, in minor units."""
+        async with self.client() as client:
+            asked = {"payment_intent": gateway_id}
+            listed = (await client.get("/v1/refunds", params=asked)).raise_for_status().json()
+        return [refund["amount"] for refund in listed["data"]]
+
     def _answers(self) -> bool:
         try:
             return httpx.get(f"{self.url}/js.stripe.com/v3/", trust_env=False).is_success

@@ -26,8 +26,10 @@ from contracts.payments import (
     VoidPayment,
 )
 from tests.conftest import Start
+from tests.support.counting import Counting
 from tests.support.endpoint import endpoint
 from tests.support.eventually import eventually
+from tests.support.forwarder import Forwarder, forwarding
 from tests.support.harness import Harness
 from tests.support.localstripe import KEY, LocalStripe, running_localstripe
 from workers.payments.gateway import Gateway
@@ -50,8 +52,15 @@ def stripe() -> Iterator[LocalStripe]:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def gateway(stripe: LocalStripe) -> AsyncIterator[StripeGateway]:
-    gateway = StripeGateway(KEY, url=stripe.url, webhook_secret=SECRET, total=4.0)
+async def way(stripe: LocalStripe) -> AsyncIterator[Forwarder]:
+    """The way to Stripe."""
+    async with forwarding(stripe.url) as it:
+        yield it
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def gateway(way: Forwarder) -> AsyncIterator[StripeGateway]:
+    gateway = StripeGateway(KEY, url=way.url, webhook_secret=SECRET, total=4.0)
     yield gateway
     await gateway.aclose()
 
@@ -99,6 +108,35 @@ async def test_an_order_that_is_given_up_holds_nothing(payments: Harness, stripe
     await payments.send(VoidPayment(order_id=order_id))
     await payments.heard(PaymentVoided, order_id)
     assert await statuses(stripe, order_id) == ["canceled"]
+
+
+async def test_where_answers_get_lost_everything_happens_once(
+    payments: Harness, stripe: LocalStripe, way: Forwarder
+) -> None:
+    """localstripe knows no idempotency keys: only looking first keeps this order from being paid twice."""
+    way.to_lose.add("POST /v1/payment_intents")
+    order_id = await placed(payments)
+    await payments.heard(PaymentAuthorised, order_id, within=10)
+    (intent,) = await stripe.intents(str(order_id))
+    way.to_lose |= {f"POST /v1/payment_intents/{intent['id']}/capture", "POST /v1/refunds"}
+    await payments.send(CapturePayment(order_id=order_id))
+    await payments.heard(PaymentCaptured, order_id, within=10)
+    await payments.send(RefundPayment(order_id=order_id, refund_id=new_id(), amount=PRICE))
+    await payments.heard(PaymentRefunded, order_id, within=10)
+    assert way.to_lose == set()
+    (intent,) = await stripe.intents(str(order_id))
+    assert (intent["status"], await stripe.refunded(str(intent["id"]))) == ("succeeded", [1999])
+
+
+async def test_an_answer_that_makes_no_sense_is_counted_and_looked_into(
+    payments: Harness, stripe: LocalStripe, way: Forwarder
+) -> None:
+    counting = Counting("hedgerow_gateway_nonsense_total", gateway="stripe")
+    way.to_garble.add("POST /v1/payment_intents")
+    order_id = await placed(payments)
+    await payments.heard(PaymentAuthorised, order_id, within=10)
+    assert counting.more == 1
+    assert await statuses(stripe, order_id) == ["requires_capture"]
 
 
 async def test_a_card_is_declined(payments: Harness) -> None:
