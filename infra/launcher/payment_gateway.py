@@ -5,6 +5,7 @@ import os
 from infra.launcher.failure import Failure
 from workers.payments import choosing
 
+REAL_MONEY = "Stripe, with REAL MONEY"
 _SANDBOX = {choosing.URL: "http://127.0.0.1", choosing.KEY: "made by the launcher"}
 
 
@@ -21,7 +22,7 @@ def stripe_settings() -> dict[str, str]:
 
 
 def who_is_paid(settings: dict[str, str]) -> str:
-    """For the block that `up` prints."""
+    """For the block that `up` prints, and for `runtime.json`."""
     if not settings:
         return "sandbox"
-    return "Stripe, with REAL MONEY" if choosing.is_live(settings) else "Stripe, with a test key"
+    return REAL_MONEY if choosing.is_live(settings) else "Stripe, with a test key"

@@ -2,8 +2,10 @@
 
 import pytest
 
+from infra.launcher.demo import show_demo
 from infra.launcher.failure import Failure
-from infra.launcher.payment_gateway import stripe_settings, who_is_paid
+from infra.launcher.payment_gateway import REAL_MONEY, stripe_settings, who_is_paid
+from infra.launcher.state import State
 
 STRIPE = {"HEDGEROW_GATEWAY": "stripe", "HEDGEROW_GATEWAY_KEY": "sk_test_1"}
 
@@ -46,3 +48,9 @@ def test_what_makes_no_sense_fails_in_one_sentence(
         told.setenv(name, value)
     with pytest.raises(Failure, match=why):
         stripe_settings()
+
+
+def test_the_demo_keeps_its_test_cards_from_real_money(state: State) -> None:
+    state.write("runtime.json", {"edge": "http://127.0.0.1:1", "payments": REAL_MONEY})
+    with pytest.raises(Failure, match="test cards"):
+        show_demo(state)
