@@ -68,6 +68,13 @@ class LocalStripe:
             path = f"/v1/payment_intents/{gateway_id}/_authenticate"
             (await client.post(path, json=told)).raise_for_status()
 
+    async def pay_with_another_card(self, gateway_id: str) -> None:
+        """What a customer may do in the browser after a card was declined."""
+        async with self.client() as client:
+            path = f"/v1/payment_intents/{gateway_id}"
+            (await client.post(path, json={"payment_method": "pm_card_visa"})).raise_for_status()
+            (await client.post(f"{path}/confirm")).raise_for_status()
+
     async def tell(self, url: str, secret: str) -> None:
         """Send webhooks there from now on."""
         async with self.client() as client:

@@ -25,11 +25,13 @@ from contracts.payments import (
     RefundPayment,
     VoidPayment,
 )
+from infra.sandbox_gateway.webhooks import signature
 from tests.conftest import Start
 from tests.support.counting import Counting
 from tests.support.endpoint import endpoint
 from tests.support.eventually import eventually
 from tests.support.forwarder import Forwarder, forwarding
+from tests.support.gateways import stripe_event
 from tests.support.harness import Harness
 from tests.support.localstripe import KEY, LocalStripe, running_localstripe
 from workers.payments.gateway import Gateway
@@ -153,6 +155,25 @@ async def test_a_customer_is_asked_and_the_order_goes_on(payments: Harness, stri
     assert action.client_secret == intent["client_secret"]
     await stripe.authenticate(str(intent["id"]), str(action.client_secret), succeeded=True)
     await payments.heard(PaymentAuthorised, order_id, within=10)
+
+
+async def test_a_customer_who_pays_after_all_is_noticed_and_the_money_let_go(
+    payments: Harness, stripe: LocalStripe
+) -> None:
+    order_id = await placed(payments, await stripe.card_that_asks())
+    await payments.heard(PaymentRequiresAction, order_id)
+    (intent,) = await stripe.intents(str(order_id))
+    await stripe.authenticate(str(intent["id"]), str(intent["client_secret"]), succeeded=False)
+    await payments.heard(PaymentDeclined, order_id, within=10)
+    await stripe.pay_with_another_card(str(intent["id"]))
+    (intent,) = await stripe.intents(str(order_id))
+    body = stripe_event("payment_intent.amount_capturable_updated", **intent)
+    told = ReceiveWebhook(gateway="stripe", body=body, signature=signature(body, SECRET))
+    assert await payments.ask(told) is None
+    await payments.heard(PaymentAuthorised, order_id)  # a rejected order answers with VoidPayment
+    await payments.send(VoidPayment(order_id=order_id))
+    await payments.heard(PaymentVoided, order_id)
+    assert await statuses(stripe, order_id) == ["canceled"]
 
 
 async def test_a_webhook_that_stripe_signed_is_kept_and_one_that_was_changed_is_not(
