@@ -6,6 +6,8 @@ from contextlib import asynccontextmanager
 import aiohttp
 from aiohttp import web
 
+from tests.support.serving import serving
+
 
 class Forwarder:
     """At `url`; loses or garbles one answer to each of the requests (`POST /v1/refunds`) in these sets."""
@@ -41,14 +43,5 @@ async def forwarding(target: str) -> AsyncIterator[Forwarder]:
     """One that listens."""
     async with aiohttp.ClientSession() as session:
         it = Forwarder(target, session)
-        app = web.Application()
-        app.router.add_route("*", "/{path:.*}", it.forward)
-        runner = web.AppRunner(app)
-        await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        it.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-        try:
+        async with serving(it.forward) as it.url:
             yield it
-        finally:
-            await runner.cleanup()

@@ -16,6 +16,7 @@ from tests.support.localstripe import KEY as STRIPE_KEY
 from tests.support.localstripe import LocalStripe
 from tests.support.sandbox import KEY as SANDBOX_KEY
 from tests.support.sandbox import WEBHOOK_SECRET, Sandbox
+from tests.support.serving import serving
 from workers.payments.gateway import Gateway, Outcome
 from workers.payments.sandbox import SandboxGateway
 from workers.payments.stripe.adapter import StripeGateway
@@ -133,13 +134,5 @@ async def answering(said: Said, at: At | None = None) -> AsyncIterator[tuple[str
             await asyncio.Event().wait()
         return web.Response(status=it.status, text=it.body, headers=it.headers, content_type="application/json")
 
-    app = web.Application()
-    app.router.add_route("*", "/{path:.*}", answer)
-    runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    try:
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}", asked
-    finally:
-        await runner.cleanup()
+    async with serving(answer) as url:
+        yield url, asked
