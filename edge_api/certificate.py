@@ -1,7 +1,7 @@
 """The certificate of HTTPS.
 
-Promise: files that were replaced are served within LOOK_EVERY seconds, and no request fails for it; files that make no
-sense are said to, and the ones before stay in use.
+Promise: files that were replaced are served within some seconds, and what is being answered then is answered; files
+that make no sense are said to, and the ones before stay in use.
 """
 
 import asyncio
