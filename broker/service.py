@@ -250,7 +250,7 @@ class Service:
             version=self.version,
             offers=tuple(_offer(answerer) for answerer in self.answerers.values()),
             hears=tuple(sorted(self.listeners)),
-            says=tuple(Saying(topic=kind.topic, schema_=kind.model_json_schema()) for kind in self.says),
+            says=tuple(map(Saying.of, self.says)),
         )
 
     @staticmethod
@@ -341,4 +341,5 @@ def _offer(answerer: Answerer) -> Offer:
         reply=answerer.reply.json_schema(mode="serialization"),
         refusals=operation.refusals,
         cache=answerer.cache,
+        keeps_answer=operation.answer_is_kept,
     )

@@ -10,7 +10,16 @@ from decimal import Decimal
 from typing import Annotated, Any, ClassVar, Generic, Literal, TypeVar
 from uuid import UUID
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, PlainSerializer, StringConstraints
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    StringConstraints,
+    WithJsonSchema,
+)
 
 
 class Message(BaseModel):
@@ -36,7 +45,10 @@ def _written(moment: datetime) -> str:
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-Moment = Annotated[AwareDatetime, AfterValidator(_in_utc), PlainSerializer(_written, return_type=str, when_used="json")]
+_Written = Annotated[str, WithJsonSchema({"type": "string", "format": "date-time"})]
+Moment = Annotated[
+    AwareDatetime, AfterValidator(_in_utc), PlainSerializer(_written, return_type=_Written, when_used="json")
+]
 """A time with its zone, kept in UTC and written as RFC 3339."""
 
 Sku = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
@@ -110,7 +122,7 @@ class RefusalKind(Message):
     """A way to be refused, declared once: calling it with a detail makes the refusal."""
 
     slug: str
-    status: int
+    status: Annotated[int, Field(ge=400, le=599)]
     title: str
 
     def __call__(self, detail: str = "", *errors: FieldError) -> Refusal:

@@ -1,6 +1,6 @@
 """What is said to and by the orders service."""
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 from uuid import UUID
 
 from pydantic import Field, StringConstraints
@@ -23,6 +23,7 @@ from contracts.base import (
     refusal,
 )
 from contracts.catalog import StockItem, mixed_currencies, quote_expired, unknown_shipping_method, unknown_sku
+from contracts.payments import NextAction
 
 no_such_order = refusal("no-such-order", 404, "There is no such order.")
 email_needed = refusal("email-needed", 422, "A guest's order needs an email address.")
@@ -79,7 +80,7 @@ class Payment(Message):
 
     status: PaymentStatus
     client_secret: str | None = None
-    next_action: dict[str, Any] | None = None
+    next_action: NextAction | None = None
 
 
 class Shipment(Message):

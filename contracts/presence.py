@@ -1,15 +1,15 @@
 """What instances say of themselves, and what their manifests declare."""
 
 from hashlib import sha256
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 from uuid import UUID
 
 from pydantic import Field
 
-from contracts.base import Message, Moment, RefusalKind, Slug
+from contracts.base import Event, Message, Moment, RefusalKind, Said, Slug
+from contracts.json_schema import Schema
 
 Who = Literal["anyone", "user", "staff"]
-Schema = dict[str, Any]
 
 
 class Route(Message):
@@ -49,7 +49,8 @@ class Cache(Message):
 
 
 class Offer(Message):
-    """An operation that a service answers. The schemas are JSON Schema 2020-12."""
+    """An operation that a service answers. The schemas are JSON Schema 2020-12. A write with `keeps_answer` has one
+    effect for each idempotency key; another one is done again."""
 
     topic: str
     kind: Literal["query", "write"]
@@ -59,13 +60,21 @@ class Offer(Message):
     reply: Schema
     refusals: tuple[RefusalKind, ...] = ()
     cache: Cache | None = None
+    keeps_answer: bool = True
 
 
 class Saying(Message):
     """An event or a command, with the schema of its data."""
 
     topic: str
+    kind: Literal["event", "command"] = "event"
     schema_: Schema
+
+    @classmethod
+    def of(cls, said: type[Said]) -> "Saying":
+        """What is told of a kind of message."""
+        kind: Literal["event", "command"] = "event" if issubclass(said, Event) else "command"
+        return cls(topic=said.topic, kind=kind, schema_=said.model_json_schema())
 
 
 class Manifest(Message):

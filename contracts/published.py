@@ -11,6 +11,7 @@ from pydantic import TypeAdapter
 
 from contracts import catalog, orders, payments, presence, users
 from contracts.base import Message, Operation, Said
+from contracts.presence import Saying
 
 FOLDER = Path(__file__).parent / "schemas"
 _ROOMS = (users, catalog, orders, payments, presence)
@@ -38,6 +39,11 @@ def document(kind: type[Message]) -> dict[str, Any]:
         "reply": TypeAdapter(kind.reply_type()).json_schema(mode="serialization"),
         "refusals": [refusal.model_dump() for refusal in kind.refusals],
     }
+
+
+def sayings() -> list[Saying]:
+    """Every event and command of the platform's own services."""
+    return [Saying.of(kind) for kind in messages().values() if issubclass(kind, Said)]
 
 
 def files() -> dict[str, str]:

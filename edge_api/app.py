@@ -17,7 +17,8 @@ from edge_api.keys import KeyRing, keys_target, over_the_lane
 from edge_api.lifespan import Forever, lifespan_of
 from edge_api.limits import Limits, Memory, Store
 from edge_api.news import News
-from edge_api.platform_routes import Checks, Lifespan, PlatformRoutes, template_of
+from edge_api.platform_paths import template_of
+from edge_api.platform_routes import Checks, Lifespan, PlatformRoutes
 from edge_api.routing import Routes
 from edge_api.settings import Settings
 

@@ -18,7 +18,7 @@ from edge_api.gateway import Gateway, Visit
 from edge_api.incoming import ClientGoneError, Incoming
 from edge_api.limits import Limits
 from edge_api.patience import Patience
-from edge_api.platform_routes import UNLIMITED, template_of
+from edge_api.platform_paths import UNLIMITED, template_of
 from edge_api.problems import RefusedError, body_incomplete, internal_error, problem
 from edge_api.responses import Response
 from edge_api.telemetry import CLIENT_GONE, Telemetry

@@ -26,13 +26,14 @@ from broker.telemetry import log
 from contracts.base import Refusal, RefusalKind, deadline_passed, nobody_there
 from contracts.presence import Route
 from edge_api import reading
+from edge_api.accepting import PLAIN, must_accept
 from edge_api.authentication import Authenticator, admit
 from edge_api.cache import Cache
 from edge_api.capacity import Capacity
 from edge_api.incoming import Incoming
 from edge_api.limits import Limits
 from edge_api.problems import RefusedError, bad_answer, broker_away, no_such_route, overloaded, problem, starting
-from edge_api.responses import Header, Response
+from edge_api.responses import JSON, Header, Response
 from edge_api.routing import Routes, Target
 
 ANSWER_WITHIN_SECONDS = DEFAULT_SECONDS
@@ -92,6 +93,8 @@ class Gateway:
             raise
         visit.headers = await self._limits.count(client, caller, target.route)
         admit(target.route.who, caller)
+        if target.has_content and headers.get(b"accept") not in PLAIN:
+            must_accept(scope["headers"], JSON)
         if target.record.is_away:
             raise RefusedError(nobody_there())
         cacheable = target.offer if target.offer.cache is not None and target.route.who == "anyone" else None
@@ -103,8 +106,7 @@ class Gateway:
         wait = reading.seconds_to_wait(target.route, headers)
         if wait and target.route.wait:
             params = {**params, target.route.wait: str(wait)}
-        is_query = target.offer.kind == "query"
-        key = None if is_query else reading.idempotency_key(headers)
+        key = reading.idempotency_key(headers) if target.keeps_answers else None
         request = Request(
             topic=target.offer.topic,
             params=params,
@@ -114,7 +116,7 @@ class Gateway:
             caller=caller,
             idempotency_key=key,
             traceparent=reading.traceparent(headers),
-            repeatable=is_query or key is not None,
+            repeatable=key is not None or target.offer.kind == "query",
         )
         if cacheable:
             ask = partial(self._ask, target, request)

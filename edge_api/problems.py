@@ -18,6 +18,7 @@ body_too_slow = refusal("body-too-slow", 408, "The body did not arrive in time."
 url_too_long = refusal("url-too-long", 414, "The address is longer than 8 KiB.")
 body_too_large = refusal("body-too-large", 413, "The body is larger than 1 MiB.")
 not_text = refusal("not-text", 400, "The body is not text in UTF-8.")
+not_acceptable = refusal("not-acceptable", 406, "What you accept is not what this address has.")
 unsupported_media_type = refusal("unsupported-media-type", 415, "The body must be application/json.")
 too_many_requests = refusal("too-many-requests", 429, "You ask more often than you may.")
 internal_error = refusal("internal-error", 500, "Something went wrong here.")
@@ -31,7 +32,8 @@ OF_THE_EDGE: tuple[RefusalKind, ...] = tuple(kind for kind in globals().values()
 """Every way in which the edge itself says no."""
 
 RETRY_AFTER_SECONDS = 1
-_TRY_AGAIN = {429, 503, 504}
+TRY_AGAIN = {429, 503, 504}
+"""The statuses whose responses say when to try again."""
 
 
 class RefusedError(Exception):
@@ -74,7 +76,7 @@ def pointer_to(name: str) -> str:
 
 
 def _usual(said: Refusal, headers: tuple[Header, ...]) -> tuple[Header, ...]:
-    if said.status in _TRY_AGAIN and not any(name == b"retry-after" for name, _ in headers):
+    if said.status in TRY_AGAIN and not any(name == b"retry-after" for name, _ in headers):
         return ((b"retry-after", str(RETRY_AFTER_SECONDS).encode()),)
     return ()
 

@@ -18,12 +18,16 @@ from edge_api.responses import Header
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """An operation that a route leads to. `names` are the path's parameters with the segment that holds each."""
+    """An operation that a route leads to. `names` are the path's parameters with the segment that holds each;
+    `has_content` says whether a reply is sent with content, `keeps_answers` whether an idempotency key means
+    something."""
 
     record: ServiceRecord
     offer: Offer
     route: Route
     names: tuple[tuple[int, str], ...]
+    has_content: bool
+    keeps_answers: bool
 
 
 @dataclass(slots=True)
@@ -76,7 +80,9 @@ class Table:
         elif route.method in node.targets:
             self._refuse(record.name, route, "the path is claimed twice")
         else:
-            node.targets[route.method] = Target(record, offer, route, names)
+            node.targets[route.method] = Target(
+                record, offer, route, names, has_content=has_content(offer, route), keeps_answers=keeps_answers(offer)
+            )
             self.targets.append(node.targets[route.method])
 
     def _refuse(self, service: str, route: Route, reason: str) -> None:
@@ -100,6 +106,16 @@ class Routes:
             self._table = Table(self.registry.offers(), is_reserved=self._is_reserved)
             self._generation = self.registry.generation
         return self._table
+
+
+def has_content(offer: Offer, route: Route) -> bool:
+    """Whether a reply is sent with content."""
+    return route.status != 204 and offer.reply.get("type") != "null"
+
+
+def keeps_answers(offer: Offer) -> bool:
+    """Whether an idempotency key means something."""
+    return offer.kind == "write" and offer.keeps_answer
 
 
 def segments_of(path: bytes) -> list[str]:

@@ -7,7 +7,6 @@ peers have no Nagle delay, a prefetch of 200 and acknowledged requests; Molecule
 with the broker's queue as balancer; NestJS takes replies by direct reply-to, as it always does.
 """
 
-import json
 import os
 import sys
 from collections.abc import Iterator
@@ -156,7 +155,7 @@ def hedgerow(here: Ground, route: str, *, workers: int = 1) -> Iterator[Front]:
 @contextmanager
 def _peer(here: Ground, dress: Dress, signer: Signer, script: str, *more: str) -> Iterator[Front]:
     name, port = "-".join((Path(script).stem, *more, dress)), free_port()
-    jwk = json.dumps({field: signer.keys().keys[0][field] for field in ("kty", "crv", "x", "y")})
+    jwk = signer.keys().keys[0].model_dump_json(include={"kty", "crv", "x", "y"})
     environment = {"BENCH_AMQP": here.vhost(name), "BENCH_PORT": str(port), "BENCH_JWK": jwk, "NODE_ENV": "production"}
     with (
         here.running(f"{name}-worker", *peer(script, "worker", dress, *more), told=environment) as worker,

@@ -18,7 +18,7 @@ from broker.ids import new_id
 from broker.lane import Answer, NobodyThereError, Request
 from broker.registry import Registry
 from contracts.base import RefusalKind
-from contracts.presence import Bye, Cache, Hello, Manifest, Offer, Route, Who
+from contracts.presence import Bye, Cache, Hello, Manifest, Offer, Route, Saying, Who
 from contracts.tokens import ALGORITHM, AUDIENCE, ISSUER, JWKS_PATH, ROLES_CLAIM, SESSION_CLAIM, TYPE
 from edge_api.app import assemble
 from edge_api.cache import Cache as Answers
@@ -26,7 +26,7 @@ from edge_api.capacity import Capacity
 from edge_api.clients import Clients
 from edge_api.keys import KeyRing, over_the_lane
 from edge_api.limits import Limits, Memory, Rate
-from edge_api.platform_routes import template_of
+from edge_api.platform_paths import template_of
 from edge_api.routing import Routes
 
 ANYTHING: dict[str, Any] = {"title": "Anything", "type": "object"}
@@ -50,6 +50,7 @@ def offer(
     request: dict[str, Any] = ANYTHING,
     reply: dict[str, Any] = ANYTHING,
     refusals: tuple[RefusalKind, ...] = (),
+    keeps_answer: bool = True,
 ) -> Offer:
     """An operation with a route."""
     route = Route(
@@ -64,7 +65,16 @@ def offer(
         limit=limit,
     )
     kind: Literal["query", "write"] = "query" if method == "GET" else "write"
-    return Offer(topic=topic, kind=kind, http=route, request=request, reply=reply, refusals=refusals, cache=cache)
+    return Offer(
+        topic=topic,
+        kind=kind,
+        http=route,
+        request=request,
+        reply=reply,
+        refusals=refusals,
+        cache=cache,
+        keeps_answer=keeps_answer,
+    )
 
 
 class Lane:
@@ -115,10 +125,12 @@ class World:
         self.present("accounts", offer(KEYS_TOPIC, "GET", JWKS_PATH))
         self.publish_keys(self.signing_key)
 
-    def present(self, service: str, *offers: Offer, login: str | None = None, version: str = "1") -> None:
+    def present(
+        self, service: str, *offers: Offer, login: str | None = None, version: str = "1", says: tuple[Saying, ...] = ()
+    ) -> None:
         """An instance of the service says hello."""
         self.instances[service] = new_id()
-        manifest = Manifest(service=service, version=version, offers=offers)
+        manifest = Manifest(service=service, version=version, offers=offers, says=says)
         hello = Hello(instance=self.instances[service], manifest=manifest, started_at=datetime.now(UTC))
         self.registry.hello(hello, login=login or service, now=time.monotonic())
 

@@ -19,7 +19,7 @@ from joserfc.errors import JoseError
 from joserfc.jwk import ECKey
 
 from contracts.tokens import ALGORITHM, AUDIENCE, ISSUER, ROLES_CLAIM, SESSION_CLAIM, TYPE
-from contracts.users import Jwks, Tokens
+from contracts.users import Jwk, Jwks, Tokens
 
 ACCESS_LIFETIME = timedelta(seconds=600)
 
@@ -37,7 +37,7 @@ class Signer:
     def keys(self) -> Jwks:
         """The public half, named by its RFC 7638 thumbprint."""
         public = self._key.as_dict(private=False, kid=self._kid, use="sig", alg=ALGORITHM)
-        return Jwks(keys=(public,))
+        return Jwks(keys=(Jwk.model_validate(public),))
 
     def access_token(self, user_id: UUID, roles: list[str], *, session: UUID, now: datetime) -> str:
         """A signed statement of who somebody is, good for `ACCESS_LIFETIME`."""

@@ -59,8 +59,8 @@ def test_a_token_of_another_key_is_not_verified() -> None:
 
 def test_only_the_public_half_is_shown() -> None:
     (key,) = SIGNER.keys().keys
-    assert set(key) == {"kty", "crv", "x", "y", "kid", "use", "alg"}
-    assert (key["use"], key["alg"], key["kid"]) == ("sig", "ES256", KEY.thumbprint())
+    assert set(key.model_dump()) == {"kty", "crv", "x", "y", "kid", "use", "alg"}
+    assert (key.use, key.alg, key.kid) == ("sig", "ES256", KEY.thumbprint())
 
 
 @pytest.mark.parametrize(
