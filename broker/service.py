@@ -14,6 +14,7 @@ from typing import Any, TypeVar, Union, get_args, get_origin
 from faststream.rabbit import RabbitRouter
 from pydantic import TypeAdapter
 
+from broker.composing import Question, composition
 from broker.injection import Attempt, Handler, check, given_by, needs
 from broker.lane import Ask
 from broker.reader import Reader
@@ -132,6 +133,7 @@ class Service:
     migrations: str | None = None
     version: str = field(default_factory=lambda: installed_version("hedgerow"))
     answerers: dict[str, Answerer] = field(default_factory=dict, init=False)
+    compositions: list[Offer] = field(default_factory=list, init=False)
     listeners: dict[str, Listener] = field(default_factory=dict, init=False)
     starters: list[tuple[Handler, dict[str, Any]]] = field(default_factory=list, init=False)
     chores: list[Chore] = field(default_factory=list, init=False)
@@ -172,6 +174,12 @@ class Service:
             return handler
 
         return register
+
+    def composes(self, topic: str, *, http: Route, summary: str, **parts: Question) -> None:
+        """Give several questions one address: the edge asks them at once and answers what there is. The keywords name
+        the parts (`orders=part(ListOrders, limit=5)`). Raises ValueError."""
+        self._must_own(topic)
+        self.compositions.append(composition(topic, http, summary, parts))
 
     def hears(
         self, event: type[Event], *, ordered: bool = True, first: Handler | None = None
@@ -248,7 +256,7 @@ class Service:
         return Manifest(
             service=self.name,
             version=self.version,
-            offers=tuple(_offer(answerer) for answerer in self.answerers.values()),
+            offers=(*(_offer(answerer) for answerer in self.answerers.values()), *self.compositions),
             hears=tuple(sorted(self.listeners)),
             says=tuple(map(Saying.of, self.says)),
         )

@@ -77,7 +77,7 @@ def way_home(reason: str, queue: str) -> str:
 
 def consumed_queues(manifest: Manifest) -> list[str]:
     """What an instance of a service consumes, in the order in which its beats speak of it."""
-    requested = [requests_queue(manifest.service)] if manifest.offers else []
+    requested = [requests_queue(manifest.service)] if any(not offer.parts for offer in manifest.offers) else []
     return [*requested, *(work_queue(manifest.service, topic) for topic in manifest.hears)]
 
 

@@ -4,11 +4,15 @@ from hashlib import sha256
 from typing import Annotated, ClassVar, Literal
 from uuid import UUID
 
-from pydantic import Field
+from pydantic import Field, StringConstraints
 
 from contracts.base import Event, Message, Moment, RefusalKind, Said, Slug
 from contracts.json_schema import Schema
 
+MAX_PARTS = 10
+"""How many questions one request to a composition becomes, at most."""
+PROBLEMS = "problems"
+"""What stands beside the parts in the answer of a composition."""
 Who = Literal["anyone", "user", "staff"]
 
 
@@ -48,9 +52,20 @@ class Cache(Message):
     stale: tuple[Stale, ...] = ()
 
 
+class Part(Message):
+    """A part of a composition: the query that is asked, with fields that are `given` and others that it `takes` from
+    the address. In the answer it stands under its name."""
+
+    name: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
+    topic: str
+    given: dict[str, str] = {}
+    takes: tuple[str, ...] = ()
+
+
 class Offer(Message):
     """An operation that a service answers. The schemas are JSON Schema 2020-12. A write with `keeps_answer` has one
-    effect for each idempotency key; another one is done again."""
+    effect for each idempotency key; another one is done again. One with `parts` is a composition, which nobody is asked
+    for as a whole: the edge asks the parts, and knows their schemas."""
 
     topic: str
     kind: Literal["query", "write"]
@@ -61,6 +76,7 @@ class Offer(Message):
     refusals: tuple[RefusalKind, ...] = ()
     cache: Cache | None = None
     keeps_answer: bool = True
+    parts: Annotated[tuple[Part, ...], Field(max_length=MAX_PARTS)] = ()
 
 
 class Saying(Message):

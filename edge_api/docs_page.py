@@ -188,6 +188,9 @@ def _shape(schema: Schema) -> str:
         return f"list of {_type(schema.get('items', True))}"
     if kind == "object" and isinstance(schema.get("additionalProperties"), dict):
         return f"map to {_type(schema['additionalProperties'])}"
+    if "properties" in schema:
+        fields = (f"<code>{escape(name)}</code>: {_type(of)}" for name, of in schema["properties"].items())
+        return f"object ({', '.join(fields)})"
     return escape(str(schema.get("format", " or ".join(kind) if isinstance(kind, list) else kind)))
 
 

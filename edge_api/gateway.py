@@ -9,7 +9,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from pydantic import ValidationError
 from starlette.types import Scope
 
 from broker.lane import (
@@ -22,17 +21,17 @@ from broker.lane import (
     Requester,
 )
 from broker.reconnecting import BrokerAwayError
-from broker.telemetry import log
-from contracts.base import Refusal, RefusalKind, deadline_passed, nobody_there
+from contracts.base import RefusalKind, deadline_passed, nobody_there
 from contracts.presence import Route
 from edge_api import reading
 from edge_api.accepting import PLAIN, must_accept
 from edge_api.authentication import Authenticator, admit
 from edge_api.cache import Cache
 from edge_api.capacity import Capacity
+from edge_api.composition import composed
 from edge_api.incoming import Incoming
 from edge_api.limits import Limits
-from edge_api.problems import RefusedError, bad_answer, broker_away, no_such_route, overloaded, problem, starting
+from edge_api.problems import RefusedError, broker_away, no_such_route, overloaded, problem, refusal_in, starting
 from edge_api.responses import JSON, Header, Response
 from edge_api.routing import Routes, Target
 
@@ -95,7 +94,7 @@ class Gateway:
         admit(target.route.who, caller)
         if target.has_content and headers.get(b"accept") not in PLAIN:
             must_accept(scope["headers"], JSON)
-        if target.record.is_away:
+        if target.record.is_away and not target.parts:
             raise RefusedError(nobody_there())
         cacheable = target.offer if target.offer.cache is not None and target.route.who == "anyone" else None
         if cacheable and (found := self._cache.find(cacheable, scope, headers)):
@@ -118,6 +117,8 @@ class Gateway:
             traceparent=reading.traceparent(headers),
             repeatable=key is not None or target.offer.kind == "query",
         )
+        if target.parts:
+            return await composed(target.parts, request, self._ask)
         if cacheable:
             ask = partial(self._ask, target, request)
             answer = await self._cache.fill(cacheable, scope, headers, params, ask)
@@ -148,11 +149,4 @@ def respond(answer: Answer, route: Route, request: Request) -> Response:
     """An answer as a response: the body as it is, or the problem that a refusal stands for. Raises RefusedError."""
     if not answer.refused:
         return Response(route.status, b"" if route.status == 204 or answer.body == b"null" else answer.body)
-    try:
-        refusal = Refusal.model_validate_json(answer.body)
-    except ValidationError:
-        refusal = None
-    if refusal is None or not 400 <= refusal.status <= 599:
-        log.error("a refusal makes no sense", topic=request.topic, request_id=request.request_id)
-        raise RefusedError(bad_answer())
-    return problem(refusal, request_id=request.request_id)
+    return problem(refusal_in(answer, request), request_id=request.request_id)

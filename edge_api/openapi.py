@@ -77,8 +77,8 @@ def _operation(target: Target, components: Components, responses: Responses) -> 
         "tags": [service],
         "summary": offer.summary,
         "security": SECURITY[route.who],
-        "parameters": _parameters(offer.request, in_path, route, components, service),
-        "responses": responses.of(offer, route, service=service),
+        "parameters": [_parameter(target, *place, components) for place in _places(route, in_path)],
+        "responses": responses.of(target),
     }
     if target.keeps_answers:
         operation["parameters"].append(_IDEMPOTENCY_KEY)
@@ -89,25 +89,26 @@ def _operation(target: Target, components: Components, responses: Responses) -> 
     return operation
 
 
-def _parameters(
-    request: Schema, in_path: list[str], route: Route, components: Components, service: str
-) -> list[Schema]:
+def _places(route: Route, in_path: list[str]) -> list[tuple[str, str, str]]:
+    """Public name, place and field of each parameter."""
     places = [(name, "path", name) for name in in_path]
     places += [(name, "query", name) for name in route.query if name not in in_path]
-    places += [(header, "header", name) for header, name in route.headers.items()]
-    properties, required = request.get("properties", {}), request.get("required", ())
-    return [
-        {
-            "name": public,
-            "in": place,
-            "required": place == "path" or name in required,
-            "schema": components.add(
-                {**_as_text(properties.get(name, {"type": "string"})), "$defs": request.get("$defs", {})},
-                service=service,
-            ),
-        }
-        for public, place, name in places
-    ]
+    return places + [(header, "header", name) for header, name in route.headers.items()]
+
+
+def _parameter(target: Target, public: str, place: str, name: str, components: Components) -> Schema:
+    asked = next((one.target for one in target.parts if one.target and name in one.part.takes), target)
+    request = asked.offer.request
+    schema = {
+        **_as_text(request.get("properties", {}).get(name, {"type": "string"})),
+        "$defs": request.get("$defs", {}),
+    }
+    return {
+        "name": public,
+        "in": place,
+        "required": place == "path" or name in request.get("required", ()),
+        "schema": components.add(schema, service=asked.record.name),
+    }
 
 
 def _as_text(schema: Schema) -> Schema:

@@ -5,7 +5,7 @@ that its service declares and those that the edge adds; responses that many oper
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from contracts.base import (
@@ -22,7 +22,7 @@ from contracts.base import (
     temporarily_unavailable,
     unauthenticated,
 )
-from contracts.presence import Offer, Route
+from contracts.presence import PROBLEMS
 from edge_api.problems import (
     TRY_AGAIN,
     bad_answer,
@@ -42,7 +42,7 @@ from edge_api.problems import (
     unsupported_media_type,
     url_too_long,
 )
-from edge_api.routing import has_content, keeps_answers
+from edge_api.routing import Target
 from edge_api.schemas import Components, Schema, plain
 
 PROBLEM: Schema = {
@@ -123,15 +123,37 @@ class Responses:
         self._names: dict[str, str] = {}
         self.shared: dict[str, dict[str, Any]] = {}
 
-    def of(self, offer: Offer, route: Route, *, service: str) -> dict[str, dict[str, Any]]:
+    def of(self, target: Target) -> dict[str, dict[str, Any]]:
         """All responses of an operation, by status."""
         kinds: dict[int, dict[str, RefusalKind]] = {}
-        for kind in (*offer.refusals, *usual_refusals(offer, route)):
+        for kind in (*_declared(target), *usual_refusals(target)):
             kinds.setdefault(kind.status, {}).setdefault(kind.slug, kind)
-        reply = offer.reply if has_content(offer, route) else None
-        return {str(route.status): self.success(reply, service=service)} | {
-            str(status): self.problem(*kinds[status].values()) for status in kinds
+        reply = self._composed(target) if target.parts else target.offer.reply
+        success = self.success(reply if target.has_content else None, service=target.record.name)
+        problems = {str(status): self.problem(*kinds[status].values()) for status in kinds}
+        return {str(target.route.status): success} | problems
+
+    def _composed(self, target: Target) -> Schema:
+        """The parts' replies and their problems: of each part one or the other."""
+        names = [one.part.name for one in target.parts]
+        replies = {one.part.name: self._reply(one.target) for one in target.parts if one.target}
+        parts = {name: {"anyOf": [*replies.get(name, ()), {"type": "null"}]} for name in names}
+        problems = {
+            "type": "object",
+            "description": "Why a part is null, by its name.",
+            "properties": {name: self._problem for name in names},
+            "additionalProperties": False,
         }
+        return {
+            "type": "object",
+            "properties": {**parts, PROBLEMS: problems},
+            "required": [*names, PROBLEMS],
+            "additionalProperties": False,
+        }
+
+    def _reply(self, target: Target) -> list[Schema]:
+        reply = target.offer.reply
+        return [self._components.add(reply, service=target.record.name, name=reply.get("title"))]
 
     def success(self, reply: Schema | None, *, service: str) -> dict[str, Any]:
         """A response with a reply, if there is any."""
@@ -169,17 +191,25 @@ class Responses:
         return name if name not in self.shared else f"{name}.{len(self.shared)}"
 
 
-def usual_refusals(offer: Offer, route: Route) -> list[RefusalKind]:
+def _declared(target: Target) -> Iterator[RefusalKind]:
+    """Where all parts of a composition fail, the first one's refusal is the answer."""
+    yield from target.offer.refusals
+    for one in target.parts[:1]:
+        if one.target is not None:
+            yield from one.target.offer.refusals
+
+
+def usual_refusals(target: Target) -> list[RefusalKind]:
     """What may be answered here whatever the service declares."""
-    kinds = [*_ALWAYS]
-    if route.who == "staff":
+    kinds, route = [*_ALWAYS], target.route
+    if "staff" in (route.who, *(one.target.route.who for one in target.parts[:1] if one.target)):
         kinds.append(forbidden)
-    if has_content(offer, route):
+    if target.has_content:
         kinds.append(not_acceptable)
     if route.method not in ("GET", "DELETE"):
         kinds += _WITH_BODY
         kinds += [not_text] if route.raw is not None else [malformed_json, unsupported_media_type]
-    if keeps_answers(offer):
+    if target.keeps_answers:
         kinds += _KEEPING_ANSWERS
     return kinds
 

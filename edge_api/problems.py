@@ -4,7 +4,12 @@ Promise: every error a client sees has a stable slug, and nothing of an unexpect
 """
 
 import json
+from typing import Any
 
+from pydantic import ValidationError
+
+from broker.lane import Answer, Request
+from broker.telemetry import log
 from contracts.base import FieldError, Refusal, RefusalKind, refusal, unauthenticated
 from edge_api.responses import Header, Response
 
@@ -45,11 +50,22 @@ class RefusedError(Exception):
         self.headers = headers
 
 
+def refusal_in(answer: Answer, request: Request) -> Refusal:
+    """The refusal that an answer is. Raises RefusedError if it makes no sense."""
+    try:
+        refusal = Refusal.model_validate_json(answer.body)
+    except ValidationError:
+        refusal = None
+    if refusal is None or not 400 <= refusal.status <= 599:
+        log.error("a refusal makes no sense", topic=request.topic, request_id=request.request_id)
+        raise RefusedError(bad_answer())
+    return refusal
+
+
 def problem(said: Refusal, *headers: Header, request_id: str) -> Response:
     """A refusal as a response."""
-    return Response(
-        said.status, _document(said, request_id), b"application/problem+json", (*_usual(said, headers), *headers)
-    )
+    body = json.dumps(document(said, request_id), ensure_ascii=False).encode()
+    return Response(said.status, body, b"application/problem+json", (*_usual(said, headers), *headers))
 
 
 def bearer_wanted() -> RefusedError:
@@ -81,8 +97,9 @@ def _usual(said: Refusal, headers: tuple[Header, ...]) -> tuple[Header, ...]:
     return ()
 
 
-def _document(said: Refusal, request_id: str) -> bytes:
-    document = {
+def document(said: Refusal, request_id: str) -> dict[str, Any]:
+    """A refusal as a problem document."""
+    written: dict[str, Any] = {
         "type": f"/problems/{said.slug}",
         "title": said.title,
         "status": said.status,
@@ -90,5 +107,5 @@ def _document(said: Refusal, request_id: str) -> bytes:
         "instance": request_id,
     }
     if said.errors:
-        document["errors"] = [error.model_dump() for error in said.errors]
-    return json.dumps(document, ensure_ascii=False).encode()
+        written["errors"] = [error.model_dump() for error in said.errors]
+    return written

@@ -4,10 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from broker.composing import part
 from broker.service import Http, Service
 from broker.telemetry import log
 from broker.transaction import Transaction
 from contracts.base import Address, Caller, Email, Message, Refusal, unauthenticated
+from contracts.orders import ListOrders
 from contracts.tokens import JWKS_PATH
 from contracts.users import (
     ChangeMe,
@@ -116,6 +118,15 @@ async def change_me(ask: ChangeMe, tx: Transaction, caller: Caller) -> User | Re
         return changes
     user = await store.change_user(tx.session, caller.id, changes)
     return _seen_by_owner(user) if user else unauthenticated("This account is gone.")
+
+
+service.composes(
+    "users.get-my-overview.v1",
+    http=Http("GET", "/users/me/overview"),
+    summary="The caller's profile and last orders.",
+    profile=part(GetMe),
+    orders=part(ListOrders, limit=5),
+)
 
 
 @service.answers(GetKeys, http=Http("GET", JWKS_PATH, who="anyone"))
