@@ -79,6 +79,14 @@ HEADERS: dict[str, dict[str, Any]] = {
         "required": True,
         "schema": {"type": "string", "format": "uuid"},
     },
+    "RateLimit": {
+        "description": "What is left of the limit that is closest; absent where nothing is limited.",
+        "schema": {"type": "string"},
+    },
+    "RateLimit-Policy": {
+        "description": "The limits that count this request; absent where nothing is limited.",
+        "schema": {"type": "string"},
+    },
     "Retry-After": {
         "description": "In how many seconds to try again.",
         "required": True,
@@ -92,6 +100,7 @@ HEADERS: dict[str, dict[str, Any]] = {
 }
 """What responses carry beside their content."""
 
+_LIMITS = ("RateLimit", "RateLimit-Policy")
 _ALWAYS = (
     malformed_url,
     url_too_long,
@@ -157,7 +166,7 @@ class Responses:
 
     def success(self, reply: Schema | None, *, service: str) -> dict[str, Any]:
         """A response with a reply, if there is any."""
-        response: dict[str, Any] = {"description": "Done.", "headers": _headers("X-Request-Id")}
+        response: dict[str, Any] = {"description": "Done.", "headers": _headers("X-Request-Id", *_LIMITS)}
         if reply is not None:
             schema = self._components.add(reply, service=service, name=reply.get("title"))
             response["content"] = {"application/json": {"schema": schema}}
@@ -178,7 +187,9 @@ class Responses:
         return {"$ref": f"#/components/responses/{self._names[key]}"}
 
     def _problem_response(self, status: int, kinds: Iterable[RefusalKind]) -> dict[str, Any]:
-        headers = {401: ("WWW-Authenticate",)}.get(status, ("Retry-After",) if status in TRY_AGAIN else ())
+        headers = {401: ("WWW-Authenticate",), 429: ("Retry-After", *_LIMITS)}.get(
+            status, ("Retry-After",) if status in TRY_AGAIN else ()
+        )
         types = [f"/problems/{kind.slug}" for kind in kinds]
         narrowed = {"properties": {"type": {"enum": types}, "status": {"const": status}}}
         return {

@@ -115,6 +115,20 @@ async def test_it_answers_although_who_declared_it_is_away(pages: World) -> None
     assert (await ask(pages))[0] == 200
 
 
+async def test_each_part_counts_for_what_its_service_is_asked_at_a_time(world: World) -> None:
+    world.present("pages", page(*(Part(name=f"part{number}", topic=MINE) for number in range(9))))
+    eight = asyncio.Barrier(8)
+
+    async def meet(request: Request) -> Answer:
+        await asyncio.wait_for(eight.wait(), 5)
+        return Answer(b"1")
+
+    world.lane.answers[MINE] = meet
+    _, answer = await ask(world)
+    assert [part for part, reply in answer.items() if reply is None] == ["part8"]
+    assert answer["problems"]["part8"]["type"] == "/problems/overloaded"
+
+
 @pytest.mark.parametrize(("roles", "status"), [([], 403), (["staff"], None)])
 async def test_who_may_not_ask_a_part_is_refused_that_part(world: World, roles: list[str], status: int | None) -> None:
     world.present("pages", page(Part(name="best", topic="shop.get-best.v1"), Part(name="books", topic=BOOKS)))
