@@ -86,6 +86,8 @@ class Gateway:
                 return Response(204, headers=(self._routes.table.allowed(scope["raw_path"]),))
             target, in_path = self._find(scope)
             visit.route, visit.service = target.route.path, target.record.name
+            if len(headers) < len(scope["headers"]):
+                reading.singles_are_single(target.route, scope["headers"])
             caller = await self._authenticator.caller(headers.get(b"authorization"))
         except RefusedError:
             visit.headers = await self._limits.count(client)

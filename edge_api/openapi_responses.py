@@ -37,6 +37,7 @@ from edge_api.problems import (
     not_acceptable,
     not_text,
     overloaded,
+    repeated_header,
     starting,
     too_many_requests,
     unsupported_media_type,
@@ -103,6 +104,7 @@ HEADERS: dict[str, dict[str, Any]] = {
 _LIMITS = ("RateLimit", "RateLimit-Policy")
 _ALWAYS = (
     malformed_url,
+    repeated_header,
     url_too_long,
     unauthenticated,
     invalid_request,
