@@ -4,6 +4,7 @@ Promise: one file a topic, so that a change of the wire shows in review as a cha
 """
 
 import json
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -41,9 +42,10 @@ def document(kind: type[Message]) -> dict[str, Any]:
     }
 
 
-def sayings() -> list[Saying]:
+@cache
+def sayings() -> tuple[Saying, ...]:
     """Every event and command of the platform's own services."""
-    return [Saying.of(kind) for kind in messages().values() if issubclass(kind, Said)]
+    return tuple(Saying.of(kind) for kind in messages().values() if issubclass(kind, Said))
 
 
 def files() -> dict[str, str]:

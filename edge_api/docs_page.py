@@ -151,7 +151,7 @@ def _fields(schema: Schema) -> Iterator[str]:
             f"<code>{escape(name)}</code>",
             "required" if name in required else "optional",
             _type(of),
-            _prose(of.get("description", "")),
+            _prose(of.get("description", "") if isinstance(of, dict) else ""),
         )
         for name, of in schema["properties"].items()
     ]

@@ -99,10 +99,7 @@ def _places(route: Route, in_path: list[str]) -> list[tuple[str, str, str]]:
 def _parameter(target: Target, public: str, place: str, name: str, components: Components) -> Schema:
     asked = next((one.target for one in target.parts if one.target and name in one.part.takes), target)
     request = asked.offer.request
-    schema = {
-        **_as_text(request.get("properties", {}).get(name, {"type": "string"})),
-        "$defs": request.get("$defs", {}),
-    }
+    schema = {**_as_text(request.get("properties", {}).get(name)), "$defs": request.get("$defs", {})}
     return {
         "name": public,
         "in": place,
@@ -111,10 +108,12 @@ def _parameter(target: Target, public: str, place: str, name: str, components: C
     }
 
 
-def _as_text(schema: Schema) -> Schema:
+def _as_text(schema: Any) -> Schema:
     """The schema of a field that comes as text: what can't be written there is left out."""
+    if not isinstance(schema, dict):
+        return {"type": "string"}
     branches = [branch for branch in schema.get("anyOf", ()) if branch != {"type": "null"}]
-    if len(branches) != 1:
+    if len(branches) != 1 or not isinstance(branches[0], dict):
         return schema
     kept = {key: value for key, value in schema.items() if key != "anyOf" and (key, value) != ("default", None)}
     return {**branches[0], **kept}

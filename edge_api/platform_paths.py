@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from contracts.base import Message, RefusalKind, Slug, forbidden, unauthenticated
+from contracts.base import Message, RefusalKind, forbidden, unauthenticated
 from edge_api.openapi_responses import Responses
 from edge_api.problems import keys_unavailable, no_such_problem, not_acceptable, too_many_requests
 from edge_api.roster import Roster
@@ -32,7 +32,7 @@ class Readiness(Message):
 class ProblemKind(Message):
     """What the slug of a problem means."""
 
-    slug: Slug
+    slug: str
     title: str
     status: int
 

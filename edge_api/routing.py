@@ -94,7 +94,7 @@ class Table:
             self._refuse(record.name, route, "the path is held by the platform")
         elif route.method in node.targets:
             self._refuse(record.name, route, "the path is claimed twice")
-        elif parts and (reason := self._wrong_parts(route, parts)):
+        elif parts and (reason := self._wrong_parts(offer, route, parts)):
             self._refuse(record.name, route, reason)
         else:
             target = Target(record, offer, route, names, has_content(offer, route), keeps_answers(offer), parts)
@@ -103,10 +103,10 @@ class Table:
             if not parts:
                 self._by_topic[offer.topic] = target
 
-    def _wrong_parts(self, route: Route, parts: tuple[PartTarget, ...]) -> str | None:
+    def _wrong_parts(self, offer: Offer, route: Route, parts: tuple[PartTarget, ...]) -> str | None:
         names = [one.part.name for one in parts]
-        if route.method != "GET":
-            return "a composition is read with GET"
+        if (offer.kind, route.method, route.status) != ("query", "GET", 200):
+            return "a composition is a plain GET"
         if PROBLEMS in names or len(set(names)) < len(names):
             return "the names of its parts clash"
         for one in parts:
@@ -141,7 +141,7 @@ class Routes:
 
 def has_content(offer: Offer, route: Route) -> bool:
     """Whether a reply is sent with content."""
-    return route.status != 204 and offer.reply.get("type") != "null"
+    return bool(offer.parts) or (route.status != 204 and offer.reply.get("type") != "null")
 
 
 def keeps_answers(offer: Offer) -> bool:

@@ -172,6 +172,7 @@ async def test_the_address_gives_the_parts_what_they_take(world: World) -> None:
     [
         (page(Part(name="added", topic="shop.add-thing.v1")), "its part added is no query"),
         (page(Part(name="secret", topic="vault.open.v1")), "its part secret has no route of its own"),
+        (page(Part(name="mine", topic=MINE), status=204), "a composition is a plain GET"),
         (page(Part(name="problems", topic=MINE)), "the names of its parts clash"),
         (page(Part(name="a", topic=MINE), Part(name="a", topic=THINGS)), "the names of its parts clash"),
     ],
