@@ -23,12 +23,19 @@ def describe() -> dict[str, str]:
         servers = _servers(here)
     told = subprocess.run((node.program(), "--version"), capture_output=True, text=True, check=True)
     return {
-        "Machine": f"{_processor()}, {os.cpu_count()} cores, {psutil.virtual_memory().total / 2**30:.0f} GiB",
-        "System": _system(),
+        **hardware(),
         "Servers": servers,
         "Python": ", ".join([platform.python_version(), *(f"{name} {version(name)}" for name in _PACKAGES)]),
         "Node": ", ".join([told.stdout.strip(), *(f"{name} {found}" for name, found in node.versions().items())]),
         "Load": f"wrk {wrk.version()}, on the same machine",
+    }
+
+
+def hardware() -> dict[str, str]:
+    """Processor, memory and system."""
+    return {
+        "Machine": f"{_processor()}, {os.cpu_count()} cores, {psutil.virtual_memory().total / 2**30:.0f} GiB",
+        "System": _system(),
     }
 
 

@@ -1,77 +1,67 @@
 """`just drill`: hurt a platform while it works, and check its books.
 
-Where no fault is named, workers are killed; with `--all` every fault rages alone, and then together all those that
-leave the servers standing. With `--without` the platform lacks a mechanism, and the drill must find that broken which
-the mechanism protects.
+Where no fault is named, workers are killed. With `--all` every fault rages alone, each crash point is tried, a product
+is sold out again and again, and each mechanism is left out in turn; that takes hours. With `--without` the platform
+lacks a mechanism, and the drill must find that broken which the mechanism protects.
 """
 
 import argparse
-import asyncio
 import secrets
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Sequence
 from typing import NoReturn
 
-from tests.drills.drill import Plan, Report, drill
-from tests.drills.faults import Fault
+from tests.drills import page
+from tests.drills.drill import Plan, Report
 from tests.drills.faults.every import FAULTS
-from tests.drills.ground import ground
-from tests.drills.weakened import MECHANISMS, PROTECTS
-
-FIFTY, BUYERS = 50, 200
+from tests.drills.plans import again, asked, every, sell_out
+from tests.drills.running import is_as_it_should_be, run
+from tests.drills.weakened import MECHANISMS
 
 
 def main() -> int:
     """Drill; 1 when an invariant did not hold (or, without its mechanism, held), or a fault touched nothing."""
-    asked = _arguments()
+    arguments = _arguments()
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _stop)
-    failed = 0
-    for plan in _plans(asked):
-        with ground(plan.without) as platform:
-            report = asyncio.run(drill(platform, plan, say=_say))
-        print(report, flush=True)
-        if not _is_as_it_should_be(report):
-            failed += 1
-            print(f"  to run it again: {_again(plan)}", flush=True)
+    plans = _plans(arguments)
+    reports: list[Report] = []
+    began = time.monotonic()
+    try:
+        for report in run(plans, _say):
+            reports.append(report)
+            print(report, flush=True)
+            if not is_as_it_should_be(report):
+                print(f"  to run it again: {again(report.plan)}", flush=True)
+            _say(_progress(reports, plans, time.monotonic() - began))
+    except KeyboardInterrupt:
+        return 130
+    finally:
+        if arguments.write and reports:
+            page.write(reports)
+    failed = [report for report in reports if not is_as_it_should_be(report)]
+    for report in failed:
+        print(f"failed: {again(report.plan)}")
     return 1 if failed else 0
 
 
-def _plans(asked: argparse.Namespace) -> Iterator[Plan]:
-    for without in list(MECHANISMS) if asked.without == "each" else [asked.without]:
-        for faults in _faults(asked):
-            for run in range(asked.runs):
-                yield Plan(
-                    asked.seed + run,
-                    faults,
-                    orders=asked.orders,
-                    at_most=asked.orders if without else 10 * asked.orders,
-                    buyers_of_it=min(BUYERS, asked.orders),
-                    scarce=FIFTY,
-                    without=without,
-                )
+def _plans(arguments: argparse.Namespace) -> Sequence[Plan]:
+    if arguments.all:
+        return list(every(arguments.seed))
+    if arguments.sell_out:
+        return [sell_out(arguments.seed + number) for number in range(arguments.runs)]
+    how = {"seed": arguments.seed, "runs": arguments.runs, "orders": arguments.orders}
+    together = [[name] for name in arguments.fault] if arguments.alone else [arguments.fault]
+    return [plan for names in together for plan in asked(names, arguments.without, **how)]
 
 
-def _faults(asked: argparse.Namespace) -> list[Sequence[Fault]]:
-    if asked.all:
-        return [*([fault] for fault in FAULTS.values()), [one for one in FAULTS.values() if not one.needs_own_servers]]
-    usual = ["workers"] if asked.without is None else ["workers", "copied-messages", "reordered-messages"]
-    return [[FAULTS[name] for name in asked.fault or usual]]
-
-
-def _is_as_it_should_be(report: Report) -> bool:
-    """All holds; without a mechanism, what it protects does not."""
-    if report.plan.without is None:
-        return report.holds
-    broken = [invariant for invariant, wrong in report.verdicts.items() if wrong]
-    return any(invariant.startswith(PROTECTS[report.plan.without]) for invariant in broken)
-
-
-def _again(plan: Plan) -> str:
-    faults = " ".join(f"--fault {fault.name}" for fault in plan.faults)
-    without = f" --without {plan.without}" if plan.without else ""
-    return f"just drill {faults}{without} --seed {plan.seed} --orders {plan.orders}"
+def _progress(reports: Sequence[Report], plans: Sequence[Plan], seconds: float) -> str:
+    wrong = sum(not is_as_it_should_be(report) for report in reports)
+    left = seconds / len(reports) * (len(plans) - len(reports))
+    last = f"[{len(reports)}/{len(plans)}] {reports[-1].seconds:.0f} s"
+    return f"{last}; {wrong} went wrong so far, {seconds / 60:.0f} min gone, about {left / 60:.0f} min to go"
 
 
 def _say(line: str) -> None:
@@ -84,13 +74,19 @@ def _stop(*_: object) -> NoReturn:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="just drill", description="Hurt a platform, and check its books.")
-    parser.add_argument("--all", action="store_true", help="every fault alone, then many together")
+    parser.add_argument("--all", action="store_true", help="everything, for the page docs/reliability.md")
     parser.add_argument("--fault", action="append", choices=FAULTS, help="this one (may be repeated: together)")
+    parser.add_argument("--alone", action="store_true", help="the faults one after the other, not together")
+    parser.add_argument("--sell-out", action="store_true", help="200 buyers want 50 pieces while processes are killed")
     parser.add_argument("--without", choices=[*MECHANISMS, "each"], help="drill the drill: leave this mechanism out")
     parser.add_argument("--seed", type=int, default=secrets.randbelow(10**6), help="what chance does (random)")
     parser.add_argument("--runs", type=int, default=1, help="how often, with one seed after the other (1)")
     parser.add_argument("--orders", type=int, default=300, help="how many orders at least (300)")
-    return parser.parse_args()
+    parser.add_argument("--write", action="store_true", help="write what came of it as docs/reliability.md")
+    found = parser.parse_args()
+    if found.alone and not found.fault:
+        found.fault = [*FAULTS]
+    return found
 
 
 if __name__ == "__main__":

@@ -2,25 +2,40 @@
 
 import asyncio
 import json
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+import secrets
+from collections import Counter, defaultdict
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import aio_pika
 import asyncpg
+import httpx
 
 from broker import topology
 from tests.drills.faults.messages import POISON, channel_to
-from tests.drills.scene import Scene
-from tests.support.load import Asking, Wish
+from tests.drills.people import Wish
+from tests.drills.scene import Before, Scene
+from tests.drills.watching import SERVICES, Watch, look, what_is_left
+from tests.support.load import Asking, insistently
+from tests.support.platform import Platform
 
-SERVICES = ("users", "catalog", "orders", "payments", "witness")
-_PRIVATE = {topology.DEAD_LETTERS, topology.EVENT_HISTORY, topology.MANIFESTS}
-"""Queues that keep what they have."""
-_ORDERS = "SELECT id::text, status, reason, payment->>'status' AS payment, total, lines, refunds FROM orders.orders"
-_WITNESSED = "SELECT topic, aggregate FROM witness.witnessed ORDER BY id"
-_STOCK = "SELECT sku, on_hand, reserved FROM catalog.stock WHERE sku = ANY($1)"
+_END = "drill.end"
+"""The topic of what marks the end of the history; nobody hears it."""
+_IDS = "SELECT id::text FROM orders.orders"
+_ORDERS = """
+SELECT id::text, status, reason, payment->>'status' AS payment, total, lines, history, shipments, refunds
+FROM orders.orders WHERE NOT id::text = ANY($1)
+"""
+_ACCOUNTS = """
+SELECT order_id::text, captured, (
+    SELECT coalesce(sum(amount), 0)::bigint FROM payments.refunds
+    WHERE refunds.order_id = payments.order_id AND status = 'refunded'
+) AS refunded
+FROM payments.payments WHERE NOT order_id::text = ANY($1)
+"""
+_WITNESSED = "SELECT topic, aggregate FROM witness.witnessed WHERE NOT aggregate = ANY($1) ORDER BY id"
 
 
 @dataclass(frozen=True)
@@ -36,15 +51,15 @@ class Event:
 
 @dataclass(frozen=True)
 class Evidence:
-    """All of it. `lowest` is the least that was available of a product at any look; `heard` has the topics that a
-    service hears in order, `applied` the last sequence that it applied of (source, aggregate); `witnessed` is what a
-    witness wrote down: topic and aggregate."""
+    """All of it. `accounts` has what the payments service believes that was captured and refunded of an order; `heard`
+    the topics that a service hears in order, `applied` the last sequence that it applied of (source, aggregate);
+    `witnessed` is what a witness wrote down: topic and aggregate; `away` are services that are not present."""
 
     wishes: Sequence[Wish]
     orders: Mapping[str, Mapping[str, Any]]
-    given: Mapping[str, int]
+    accounts: Mapping[str, tuple[int, int]]
     stock: Mapping[str, tuple[int, int]]
-    lowest: Mapping[str, int]
+    watch: Watch
     ledger: Sequence[Mapping[str, Any]]
     events: Sequence[Event]
     heard: Mapping[str, set[str]]
@@ -53,6 +68,7 @@ class Evidence:
     left: Mapping[str, int]
     dead: Sequence[str]
     poison: set[str]
+    away: Sequence[str]
     asking: Asking
 
     @cached_property
@@ -64,66 +80,47 @@ class Evidence:
         return amounts
 
 
-async def watch_stock(scene: Scene, lowest: dict[str, int]) -> None:
-    """Look at the stock again and again, until the load is over, and remember the least that was available."""
-    while not scene.is_over:
-        try:
-            for sku, (on_hand, reserved) in (await stock_of(scene, list(lowest))).items():
-                lowest[sku] = min(lowest[sku], on_hand - reserved, reserved, on_hand)
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
-            await asyncio.sleep(0.2)
-        await asyncio.sleep(0.05)
-
-
-async def stock_of(scene: Scene, skus: list[str]) -> dict[str, tuple[int, int]]:
-    """How many are on hand, and how many of them are reserved."""
-    database = await asyncpg.connect(scene.platform.servers.database, timeout=5)
+async def look_before(platform: Platform) -> Before:
+    """What there is already."""
+    database = await asyncpg.connect(platform.servers.database, timeout=5)
     try:
-        return {row["sku"]: (row["on_hand"], row["reserved"]) for row in await database.fetch(_STOCK, skus)}
+        orders = frozenset(row["id"] for row in await database.fetch(_IDS))
     finally:
         await database.close()
+    return Before(orders, Counter(await _dead_letters(platform)))
 
 
-async def what_is_left(scene: Scene) -> dict[str, int]:
-    """What has still to be done: rows of outboxes and parking places, messages of queues."""
-    database = await asyncpg.connect(scene.platform.servers.database, timeout=5)
-    try:
-        tables = [f"{service}.{table}" for service in SERVICES for table in ("outbox", "parked")]
-        counts = " UNION ALL ".join(f"SELECT '{table}' AS name, count(*) FROM {table}" for table in tables)
-        left = {row["name"]: int(row["count"]) for row in await database.fetch(counts)}
-    finally:
-        await database.close()
-    for queue in await asyncio.to_thread(scene.platform.broker, "queues"):
-        if queue["name"] not in _PRIVATE:
-            left[queue["name"]] = int(queue.get("messages", 1))  # a queue that is just back does not say
-    return {name: count for name, count in left.items() if count}
-
-
-async def gather(scene: Scene, wishes: Sequence[Wish], given: Mapping[str, int], lowest: Mapping[str, int]) -> Evidence:
-    """Look everywhere."""
+async def gather(scene: Scene, wishes: Sequence[Wish], watch: Watch, staff: httpx.AsyncClient) -> Evidence:
+    """Look everywhere, at what was not there before."""
+    known = list(scene.before.orders)
     database = await asyncpg.connect(scene.platform.servers.database, timeout=5)
     try:
         await database.set_type_codec("jsonb", schema="pg_catalog", encoder=json.dumps, decoder=json.loads)
-        orders = {row["id"]: dict(row) for row in await database.fetch(_ORDERS)}
+        orders = {row["id"]: dict(row) for row in await database.fetch(_ORDERS, known)}
+        accounts = {row[0]: (row[1], row[2]) for row in await database.fetch(_ACCOUNTS, known)}
         heard, applied = await _positions(database)
-        witnessed = [(row["topic"], row["aggregate"]) for row in await database.fetch(_WITNESSED)]
+        witnessed = [(row["topic"], row["aggregate"]) for row in await database.fetch(_WITNESSED, known)]
     finally:
         await database.close()
+
+    def is_new(order_id: str) -> bool:
+        return order_id not in scene.before.orders
+
     return Evidence(
         wishes=wishes,
-        orders={wish.order["id"]: orders.pop(wish.order["id"]) for wish in wishes if wish.order["id"] in orders}
-        | orders,
-        given=given,
-        stock=await stock_of(scene, list(given)),
-        lowest=lowest,
-        ledger=await asyncio.to_thread(scene.platform.ledger),
-        events=await _history(scene),
+        orders=orders,
+        accounts=accounts,
+        stock=await look(scene, watch),
+        watch=watch,
+        ledger=[entry for entry in await asyncio.to_thread(scene.platform.ledger) if is_new(entry["reference"])],
+        events=[event for event in await _history(scene) if is_new(event.aggregate)],
         heard=heard,
         applied=applied,
         witnessed=witnessed,
         left=await what_is_left(scene),
-        dead=await _dead_letters(scene),
+        dead=list((Counter(await _dead_letters(scene.platform)) - scene.before.dead).elements()),
         poison=scene.poison,
+        away=await _away(scene.platform.pids, staff),
         asking=scene.asking,
     )
 
@@ -138,38 +135,49 @@ async def _positions(database: asyncpg.Connection) -> tuple[dict[str, set[str]],
     return heard, applied
 
 
+async def _away(processes: Collection[str], staff: httpx.AsyncClient) -> list[str]:
+    """Services of the platform that its edge does not see."""
+    page = (await insistently(staff, "GET", "/services")).json()
+    states = {service["name"]: service["state"] for service in page["services"]}
+    return [name for name in SERVICES if name in processes and states.get(name) != "present"]
+
+
 async def _history(scene: Scene) -> list[Event]:
-    """Every event, from the first on, in the order in which the broker took them."""
+    """Every event, from the first on, in the order in which the broker took them, up to one that is said now."""
     events: list[Event] = []
-    async with channel_to(scene) as channel:
+    end = secrets.token_hex(16)
+    async with channel_to(scene.platform) as channel:
         await channel.set_qos(prefetch_count=500)
+        exchange = await channel.get_exchange(topology.EVENTS, ensure=False)
+        await exchange.publish(aio_pika.Message(b"{}", message_id=end), _END)
         queue = await channel.get_queue(topology.EVENT_HISTORY, ensure=False)
-        async with queue.iterator(arguments={"x-stream-offset": "first"}, timeout=3) as messages:
-            try:
-                async for message in messages:
-                    await message.ack()
-                    said = message.headers
-                    if "sequence" in said and POISON not in said:
-                        events.append(
-                            Event(
-                                id=str(said["cloudEvents_id"]),
-                                topic=str(said["cloudEvents_type"]),
-                                source=str(said["cloudEvents_source"]),
-                                aggregate=str(said["cloudEvents_subject"]),
-                                sequence=int(str(said["sequence"])),
-                            )
-                        )
-            except TimeoutError:
-                return events
+        async with queue.iterator(arguments={"x-stream-offset": "first"}, timeout=30) as messages:
+            async for message in messages:
+                await message.ack()
+                if message.message_id == end:
+                    return events
+                if "sequence" in message.headers and POISON not in message.headers:
+                    events.append(_event(message.headers))
     return events
 
 
-async def _dead_letters(scene: Scene) -> list[str]:
+def _event(said: Mapping[str, Any]) -> Event:
+    return Event(
+        id=str(said["cloudEvents_id"]),
+        topic=str(said["cloudEvents_type"]),
+        source=str(said["cloudEvents_source"]),
+        aggregate=str(said["cloudEvents_subject"]),
+        sequence=int(str(said["sequence"])),
+    )
+
+
+async def _dead_letters(platform: Platform) -> list[str]:
     """The names of the poison among them; of anything else where it comes from and why."""
     found: list[str] = []
-    async with channel_to(scene) as channel:
+    async with channel_to(platform) as channel:
         queue = await channel.get_queue(topology.DEAD_LETTERS, ensure=False)
         while (message := await queue.get(fail=False)) is not None:
             said = message.headers
-            found.append(str(said.get(POISON) or f"{said.get('queue')!s}: {said.get('cause')!s}"))
+            whose = said.get("queue") or said.get("suspected-topic")
+            found.append(str(said.get(POISON) or f"{whose!s}: {said.get('cause')!s}"))
     return found  # unacknowledged: they are still there

@@ -8,27 +8,33 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from infra.launcher.state import REPOSITORY
-from tests.drills import weakened
+from tests.drills import builds
 from tests.support.platform import Platform, ending, running_platform
 
-SETTINGS = {"HEDGEROW_DRILL": "yes", "HEDGEROW_PAYMENT_TIMEOUT": "30", "HEDGEROW_CUSTOMER_TIMEOUT": "40"}
-"""No real money is at stake, and orders must end while somebody watches."""
+SETTINGS = {
+    "HEDGEROW_DRILL": "yes",
+    "HEDGEROW_PAYMENT_TIMEOUT": "40",
+    "HEDGEROW_CUSTOMER_TIMEOUT": "12",
+    "HEDGEROW_GATEWAY_QUIET_AFTER": "12",
+    "HEDGEROW_GATEWAY_SETTLED_AFTER": "30",
+}
+"""No real money is at stake. Orders must end, and what the gateway did must be known, while somebody watches."""
 _READY = "Hedgerow is ready"
 
 
 @contextmanager
-def ground(without: str | None = None) -> Iterator[Platform]:
-    """A platform that is ready, or one whose services run without one of their mechanisms."""
+def ground(build: str | None = None) -> Iterator[Platform]:
+    """A platform that is ready, in the usual build or in another."""
     with tempfile.TemporaryDirectory(prefix="drill-") as name:
         folder = Path(name)
-        with running_platform(folder, None, settings=SETTINGS) if without is None else _weak(folder, without) as it:
+        with running_platform(folder, None, settings=SETTINGS) if build is None else _built(folder, build) as it:
             yield it
 
 
 @contextmanager
-def _weak(folder: Path, mechanism: str) -> Iterator[Platform]:
+def _built(folder: Path, build: str) -> Iterator[Platform]:
     with ending(Platform(folder, settings=SETTINGS)) as platform:
-        command = weakened.command(mechanism, "infra.launcher", "up")
+        command = builds.command(build, "infra.launcher", "up")
         log = platform.state.logs / "up.log"
         with log.open("wb") as said:
             launcher = subprocess.Popen(command, cwd=REPOSITORY, env=platform.environment, stdout=said, stderr=said)

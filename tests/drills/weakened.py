@@ -1,22 +1,11 @@
-"""`python -m tests.drills.weakened MECHANISM MODULE ...`: run a module of the platform without one of its mechanisms.
-
-Run so, the launcher starts its services so, too. It is how the drill is drilled: without a mechanism it must fail.
-"""
+"""The platform without one of its mechanisms. It is how the drill is drilled: without a mechanism it must fail."""
 
 import asyncio
-import os
-import runpy
 import secrets
-import sys
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import aio_pika
-
-from infra.launcher.program import Program
-from infra.launcher.state import State
-from workers.payments.choosing import DRILL
 
 
 def without_inbox() -> None:
@@ -84,7 +73,7 @@ def without_acknowledging_after_commit() -> None:
 PROTECTS = {
     "inbox": "Every message had one effect",
     "sequence": "A service that hears the events of an aggregate",
-    "gateway-key": "No money is held",
+    "gateway-key": "The money of an order is held",
     "atomic-reservation": "Nothing was oversold",
     "acknowledge-after-commit": "Every order has ended",
 }
@@ -105,37 +94,3 @@ BEFORE_THE_LOAD = {
     """
 }
 """What the administrator does to the database, where the mechanism is in there, too."""
-
-
-def command(mechanism: str, *module: str) -> tuple[str, ...]:
-    """The command line that runs a module without the mechanism."""
-    return (sys.executable, "-m", "tests.drills.weakened", mechanism, *module)
-
-
-def weaken_services(mechanism: str) -> None:
-    """Have the launcher start every service without the mechanism."""
-    from infra.launcher import services
-
-    strong = services._module
-
-    def weak(state: State, name: str, module: str, environment: dict[str, str]) -> Program:
-        program = strong(state, name, module, environment)
-        return replace(program, command=command(mechanism, module)) if name in services.BUSINESS else program
-
-    services._module = weak
-
-
-def main() -> None:
-    """Take the mechanism out, and become the module."""
-    mechanism, module, *arguments = sys.argv[1:]
-    os.environ[DRILL] = mechanism
-    if module == "infra.launcher":
-        weaken_services(mechanism)
-    else:
-        MECHANISMS[mechanism]()
-    sys.argv = [module, *arguments]
-    runpy.run_module(module, run_name="__main__", alter_sys=True)
-
-
-if __name__ == "__main__":
-    main()

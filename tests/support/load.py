@@ -1,34 +1,13 @@
-"""Many buyers at once, who meet failures as good clients do: they ask again with the same idempotency key."""
+"""Asking as good clients do when they meet failures: again, with the same idempotency key."""
 
 import asyncio
-import secrets
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
 
-from tests.support.customer import SETTLED
-
-PATIENCE = 60.0
-
-
-@dataclass
-class Wish:
-    """What somebody wants to buy, and under which key; every answer that accepted it is kept."""
-
-    sku: str
-    quantity: int
-    card: str
-    key: str = field(default_factory=lambda: secrets.token_hex(16))
-    accepted: list[dict[str, Any]] = field(default_factory=list)
-    order: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def body(self) -> dict[str, Any]:
-        """The request."""
-        return {"items": [{"sku": self.sku, "quantity": self.quantity}], "payment_method": self.card}
+PATIENCE = 90.0
 
 
 @dataclass
@@ -72,38 +51,3 @@ async def insistently(
             asking.unanswered += isinstance(error, httpx.ReadTimeout)
         assert loop.time() < deadline, f"{method} {path} failed for {PATIENCE:g} s, lastly with {failure}"
         await asyncio.sleep(0.2)
-
-
-async def buy(http: httpx.AsyncClient, wish: Wish, asking: Asking | None = None, *, must_settle: bool = True) -> None:
-    """Place the order and wait until it has settled; if it need not, at most until patience ends."""
-    answer = await insistently(http, "POST", "/orders", body=wish.body, key=wish.key, asking=asking)
-    assert answer.status_code == 201, answer.text
-    wish.accepted.append(answer.json())
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + PATIENCE
-    while True:
-        wish.order = (await insistently(http, "GET", f"/orders/{answer.json()['id']}", asking=asking)).json()
-        if wish.order["status"] in SETTLED or (loop.time() > deadline and not must_settle):
-            return
-        assert loop.time() < deadline, f"after {PATIENCE:g} s this order has not settled: {wish.order}"
-        await asyncio.sleep(1)
-
-
-async def buy_all(
-    http: httpx.AsyncClient,
-    wishes: Iterable[Wish],
-    *,
-    at_once: int,
-    asking: Asking | None = None,
-    must_settle: bool = True,
-) -> None:
-    """Fulfil the wishes, so many at a time."""
-    waiting = iter(wishes)
-
-    async def buyer() -> None:
-        for wish in waiting:
-            await buy(http, wish, asking, must_settle=must_settle)
-
-    async with asyncio.TaskGroup() as buyers:
-        for _ in range(at_once):
-            buyers.create_task(buyer())

@@ -114,16 +114,18 @@ class Platform:
 
     def ledger(self) -> list[dict[str, Any]]:
         """What happened to the money, oldest first: kind, amount, currency and reference (the order's id)."""
-        port, key = self.state.read("ports.json")["gateway"], self.state.secret("gateway.key")
-        url, headers = f"http://127.0.0.1:{port}/v1/ledger", {"Authorization": f"Bearer {key}"}
-        answer = httpx.get(url, headers=headers, timeout=10, trust_env=False)
-        return list(answer.raise_for_status().json()["data"])
+        return list(self.gateway("GET", "ledger")["data"])
 
     def script_webhooks(self, **script: Any) -> None:
         """How the gateway's webhooks behave from now on; without a word, as usual."""
+        self.gateway("PUT", "webhooks", script)
+
+    def gateway(self, method: Literal["GET", "PUT"], what: str, body: Any = None) -> Any:
+        """What the sandbox gateway says to its administrator."""
         port, key = self.state.read("ports.json")["gateway"], self.state.secret("gateway.key")
-        url, headers = f"http://127.0.0.1:{port}/v1/webhooks", {"Authorization": f"Bearer {key}"}
-        httpx.put(url, json=script, headers=headers, timeout=10, trust_env=False).raise_for_status()
+        url, headers = f"http://127.0.0.1:{port}/v1/{what}", {"Authorization": f"Bearer {key}"}
+        answer = httpx.request(method, url, json=body, headers=headers, timeout=10, trust_env=False)
+        return answer.raise_for_status().json()
 
     def broker(self, kind: Literal["consumers", "channels", "queues"]) -> Any:
         """What RabbitMQ's management API knows of this platform's consumers, channels or queues."""

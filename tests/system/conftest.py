@@ -27,9 +27,9 @@ def on_shared_servers(
 ) -> Iterator[Platform]:
     """A platform in a virtual host and a database of its own."""
     amqp, database = servers.new_vhost(), servers.new_database()
+    mine = Servers(amqp, servers.rabbitmq_management, database)
     try:
-        given = Servers(amqp, servers.rabbitmq_management, database)
-        with running_platform(folder, given, *arguments, settings=settings) as platform:
+        with running_platform(folder, mine, *arguments, settings=settings) as platform:
             yield platform
     finally:
         servers.drop_vhost(amqp)

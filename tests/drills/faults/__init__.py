@@ -1,6 +1,5 @@
 """What can be done to a platform. Each fault counts what it did, and names the counts in which that shows."""
 
-import asyncio
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
@@ -12,24 +11,29 @@ Rage = Callable[[Scene], Coroutine[Any, Any, None]]
 
 @dataclass(frozen=True)
 class Fault:
-    """Something that goes wrong. Where none of the counts named in `shows_in` has grown, it has touched nothing."""
+    """Something that goes wrong. Where the counts named in `shows_in` have not grown, together by `at_least`, it has
+    touched nothing. `build` names the build of the platform that it needs, if not the usual one."""
 
     name: str
     rage: Rage
     shows_in: tuple[str, ...]
+    at_least: int = 1
     needs_own_servers: bool = False
+    build: str | None = None
+
+    def has_touched(self, scene: Scene) -> bool:
+        """Whether it shows."""
+        return scene.has_any(self.shows_in, self.at_least)
 
 
-def now_and_then(
-    name: str, blow: Rage, shows_in: tuple[str, ...], *, pause: tuple[float, float], **more: bool
-) -> Fault:
+def now_and_then(name: str, blow: Rage, shows_in: tuple[str, ...], *, pause: tuple[float, float], **more: Any) -> Fault:
     """One blow after the other, with a pause (between two numbers of seconds) before each; the first in any case."""
 
     async def rage(scene: Scene) -> None:
         while True:
-            await asyncio.sleep(scene.chance.uniform(*pause))
+            await scene.pause(*pause)
             await blow(scene)
-            if scene.may_stop(shows_in):
+            if scene.may_stop(shows_in, more.get("at_least", 1)):
                 return
 
     return Fault(name, rage, shows_in, **more)

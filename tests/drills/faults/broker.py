@@ -1,6 +1,8 @@
 """The broker goes away, dies, or stops taking messages; it is the drill's own."""
 
 import asyncio
+import contextlib
+import subprocess
 from functools import cache
 from pathlib import Path
 
@@ -30,15 +32,23 @@ async def restart_broker(scene: Scene) -> None:
 async def raise_memory_alarm(scene: Scene) -> None:
     """For a while nobody may publish."""
     await control(scene, "set_vm_memory_high_watermark", "0.0001")
-    await eventually(lambda: has_alarm(scene), within=10, every=0.1)
-    scene.struck["memory alarms raised"] += 1
-    await asyncio.sleep(scene.chance.uniform(1, 3))
+    with contextlib.suppress(AssertionError):  # a node that was killed meanwhile has forgotten it
+        await eventually(lambda: has_alarm(scene), within=10, every=0.1)
+        scene.struck["memory alarms raised"] += 1
+        await asyncio.sleep(scene.chance.uniform(1, 3))
     await control(scene, "set_vm_memory_high_watermark", "0.4")
 
 
 async def control(scene: Scene, *arguments: str) -> str:
-    """What the node's own rabbitmqctl says."""
-    return await asyncio.to_thread(_node(scene.platform.state.folder).rabbitmqctl, *arguments)
+    """What the node's own rabbitmqctl says, once the node is there: another fault may have killed it."""
+
+    async def said() -> tuple[str]:
+        try:
+            return (await asyncio.to_thread(_node(scene.platform.state.folder).rabbitmqctl, *arguments),)
+        except subprocess.CalledProcessError as error:
+            raise AssertionError(error.stderr) from error
+
+    return (await eventually(said, within=60, every=0.5))[0]
 
 
 @cache

@@ -15,6 +15,7 @@ from broker import topology
 from tests.drills.faults import Fault, now_and_then
 from tests.drills.scene import Scene
 from tests.drills.witness import HEARD
+from tests.support.platform import Platform
 
 POISON = "drill-poison"
 """The header by which poison is known among the dead letters."""
@@ -25,9 +26,9 @@ _LATEST = 2.0
 
 
 @asynccontextmanager
-async def channel_to(scene: Scene) -> AsyncIterator[AbstractChannel]:
+async def channel_to(platform: Platform) -> AsyncIterator[AbstractChannel]:
     """A channel for the administrator."""
-    connection = await aio_pika.connect(scene.platform.servers.amqp)
+    connection = await aio_pika.connect(platform.servers.amqp)
     async with connection, connection.channel() as channel:
         yield channel
 
@@ -36,7 +37,7 @@ async def copy_messages(scene: Scene) -> None:
     """Some events and commands come again, with the same identity, up to two seconds later: out of order, too."""
     while not scene.is_over:
         try:
-            async with channel_to(scene) as channel:
+            async with channel_to(scene.platform) as channel:
                 await _copy(scene, channel)
         except* _BROKER_AWAY:
             await asyncio.sleep(0.5)
@@ -69,16 +70,17 @@ async def _copy(scene: Scene, channel: AbstractChannel) -> None:
 
 async def reorder_messages(scene: Scene) -> None:
     """What the witness hears comes to it by a detour, each event up to a second late: any of them may overtake."""
+    before = await _who_waited(scene)
     while True:
         try:
-            async with channel_to(scene) as channel:
-                await _detour(scene, channel)
+            async with channel_to(scene.platform) as channel:
+                await _detour(scene, channel, before)
             return
         except* _BROKER_AWAY:
             await asyncio.sleep(0.5)
 
 
-async def _detour(scene: Scene, channel: AbstractChannel) -> None:
+async def _detour(scene: Scene, channel: AbstractChannel, before: int) -> None:
     """Turn the events off their way for as long as there is load; then let them go it again, and lead the last home."""
     detour = await channel.declare_queue("drill.detour", durable=True, arguments={"x-queue-type": "classic"})
     events, home = [await channel.get_exchange(name, ensure=False) for name in (topology.EVENTS, topology.RETURNS)]
@@ -107,7 +109,7 @@ async def _detour(scene: Scene, channel: AbstractChannel) -> None:
             else:
                 await asyncio.sleep(0.1)
             if time.monotonic() > counted + 0.5:
-                await _count_who_waited(scene)
+                await _count_who_waited(scene, before)
                 counted = time.monotonic()
     for topic, queue in ways:
         await queue.bind(events, topic)
@@ -116,14 +118,21 @@ async def _detour(scene: Scene, channel: AbstractChannel) -> None:
         while (message := await detour.get(fail=False)) is not None:
             leading.create_task(lead_home(message))
     await detour.delete()
-    await _count_who_waited(scene)
+    await _count_who_waited(scene, before)
 
 
-async def _count_who_waited(scene: Scene) -> None:
-    """In how many aggregates the witness had to wait for an event; while the database is away, that is not known."""
+async def _count_who_waited(scene: Scene, before: int) -> None:
+    """While the database is away, that is not known."""
     with contextlib.suppress(OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
-        database = await asyncpg.connect(scene.platform.servers.database, timeout=5)
-        scene.struck[WAITED] = await database.fetchval("SELECT count(*) FROM witness.positions WHERE waited_for")
+        scene.struck[WAITED] = await _who_waited(scene) - before
+
+
+async def _who_waited(scene: Scene) -> int:
+    """In how many aggregates the witness had to wait for an event."""
+    database = await asyncpg.connect(scene.platform.servers.database, timeout=5)
+    try:
+        return int(await database.fetchval("SELECT count(*) FROM witness.positions WHERE waited_for"))
+    finally:
         await database.close()
 
 
@@ -145,7 +154,7 @@ async def write_nonsense(scene: Scene) -> None:
     scene.poison.add(name)
     while True:
         with contextlib.suppress(*_BROKER_AWAY):
-            async with channel_to(scene) as channel:
+            async with channel_to(scene.platform) as channel:
                 target = await channel.get_exchange(exchange, ensure=False)
                 await target.publish(aio_pika.Message(body, headers=headers), topic)
             break
