@@ -70,7 +70,7 @@ bench *args:
 fuzz *args:
     @exec {{ bin }}/python -m tests.system.fuzzing "$@"
 
-# Hurt a platform while it works and check its books (--all, --fault NAME, --seed N, --runs N, --orders N)
+# Hurt a platform while it works and check its books (--fault NAME, --sell-out, --all --write: docs/reliability.md)
 [no-exit-message]
 drill *args:
     @exec {{ bin }}/python -m tests.drills "$@"
