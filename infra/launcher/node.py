@@ -32,10 +32,12 @@ class PrivateNode:
         return (self.name_service, self.server)
 
     def rabbitmqctl(self, *arguments: str) -> str:
-        """Run the node's own rabbitmqctl and answer what it prints; raises `subprocess.CalledProcessError`."""
+        """Run the node's own rabbitmqctl and answer what it prints; raises `subprocess.SubprocessError` where it fails
+        or takes longer than a minute."""
         environment = self.server.popen_arguments()["env"]
         command = [str(self.control / "rabbitmqctl"), *arguments]
-        return subprocess.run(command, env=environment, cwd="/", check=True, capture_output=True, text=True).stdout
+        done = subprocess.run(command, env=environment, cwd="/", check=True, capture_output=True, text=True, timeout=60)
+        return done.stdout
 
 
 def private_node(

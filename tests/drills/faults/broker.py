@@ -45,8 +45,8 @@ async def control(scene: Scene, *arguments: str) -> str:
     async def said() -> tuple[str]:
         try:
             return (await asyncio.to_thread(_node(scene.platform.state.folder).rabbitmqctl, *arguments),)
-        except subprocess.CalledProcessError as error:
-            raise AssertionError(error.stderr) from error
+        except subprocess.SubprocessError as error:
+            raise AssertionError(f"rabbitmqctl: {error}") from error
 
     return (await eventually(said, within=60, every=0.5))[0]
 
