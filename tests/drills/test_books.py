@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.drills.books import DEADLINE, INVARIANTS
+from tests.drills.books import INVARIANTS
+from tests.drills.books.platform import DEADLINE
 from tests.drills.evidence import Event, Evidence
 from tests.drills.people import Wish
 from tests.drills.watching import Watch
