@@ -25,7 +25,7 @@ _READY = "Hedgerow is ready"
 @contextmanager
 def ground(build: str | None = None) -> Iterator[Platform]:
     """A platform that is ready, in the usual build or in another."""
-    with tempfile.TemporaryDirectory(prefix="drill-") as name:
+    with tempfile.TemporaryDirectory(prefix="drill-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         with running_platform(folder, None, settings=SETTINGS) if build is None else _built(folder, build) as it:
             yield it

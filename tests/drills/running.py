@@ -28,21 +28,19 @@ def run(plans: Iterable[Plan], say: Say) -> Iterator[Report]:
     build, uses = None, 0
     with ExitStack() as stack:
         for plan in plans:
-            if platform is None or plan.build != build or uses >= USES:
-                stack.close()
-                build, uses, platform = plan.build, 0, None
             began = time.monotonic()
             try:
-                if platform is None:
-                    platform = stack.enter_context(ground(build))
+                if platform is None or plan.build != build or uses >= USES:
+                    platform = None
+                    stack.close()
+                    build, uses, platform = plan.build, 0, stack.enter_context(ground(plan.build))
                 report = asyncio.run(_within_limits(platform, plan, say))
             except Exception as error:
                 report = Report(plan, failure=_words(error))
-            yield replace(report, seconds=time.monotonic() - began)
             uses += 1
             if not report.holds:
-                stack.close()
                 platform = None
+            yield replace(report, seconds=time.monotonic() - began)
 
 
 def is_as_it_should_be(report: Report) -> bool:
