@@ -50,7 +50,7 @@ def without_atomic_reservation() -> None:
     take = stock._take
 
     async def take_later(*arguments: Any, **more: Any) -> None:
-        await asyncio.sleep(0.02)
+        await asyncio.sleep(0.3)  # so that others look meanwhile, on a slow machine, too
         await take(*arguments, **more)
 
     stock._take = take_later
