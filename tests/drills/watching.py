@@ -8,10 +8,10 @@ import asyncpg
 
 from broker import topology
 from tests.drills.scene import Scene
+from tests.support.database import AWAY
 from tests.support.eventually import eventually
 
 SERVICES = ("users", "catalog", "orders", "payments", "witness")
-AWAY = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
 PRIVATE = {topology.DEAD_LETTERS, topology.EVENT_HISTORY, topology.MANIFESTS}
 """Queues that keep what they have."""
 QUIET_WITHIN = 150.0

@@ -43,7 +43,7 @@ def without_gateway_key() -> None:
 
 
 def without_atomic_reservation() -> None:
-    """Stock is looked at, and taken later; the database does not check it (see `before_the_load`)."""
+    """Stock is looked at, and taken later; the database does not check it (see `BEFORE_THE_LOAD`)."""
     from workers.catalog import stock
 
     stock._LOCK = stock._LOCK.replace("FOR UPDATE", "")

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 import asyncpg
 
+from tests.support.database import AWAY
 from tests.support.platform import Platform
 
 LOOK_EVERY = 0.004
@@ -84,7 +85,7 @@ class _Look:
             if self._connection is None or self._connection.is_closed():
                 self._connection = await asyncpg.connect(self._database, timeout=5)
             return list(await self._connection.fetch(self._query))
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        except AWAY:
             return []
 
     async def close(self) -> None:

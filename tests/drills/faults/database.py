@@ -1,11 +1,13 @@
 """The database ends its clients, or itself."""
 
+import contextlib
 import signal
 
 import asyncpg
 
 from tests.drills.faults import now_and_then
 from tests.drills.scene import Scene
+from tests.support.database import AWAY
 from tests.support.eventually import eventually
 
 _TERMINATE = """
@@ -15,12 +17,13 @@ WHERE datname = current_database() AND usename <> current_user
 
 
 async def terminate_backends(scene: Scene) -> None:
-    """Every connection of every service."""
-    connection = await asyncpg.connect(scene.platform.servers.database)
-    try:
-        scene.struck["backends terminated"] += await connection.fetchval(_TERMINATE)
-    finally:
-        await connection.close()
+    """Every connection of every service; where another fault has ended them all, there is nothing to do."""
+    with contextlib.suppress(*AWAY):
+        connection = await asyncpg.connect(scene.platform.servers.database, timeout=5)
+        try:
+            scene.struck["backends terminated"] += await connection.fetchval(_TERMINATE)
+        finally:
+            await connection.close()
 
 
 async def restart_database(scene: Scene) -> None:
@@ -35,14 +38,14 @@ async def is_up(scene: Scene) -> bool:
     """Whether there is a database again."""
     try:
         connection = await asyncpg.connect(scene.platform.servers.database, timeout=5)
-    except (OSError, asyncpg.PostgresError, TimeoutError):
+    except AWAY:
         return False
     await connection.close()
     return True
 
 
-AWAY = ("messages that waited for the database", "requests that met no database", "relays that lost the database")
+SHOWS_IN = ("messages that waited for the database", "requests that met no database", "relays that lost the database")
 FAULTS = (
     now_and_then("backends-terminated", terminate_backends, ("backends terminated",), pause=(0.3, 1.5)),
-    now_and_then("database-restarted", restart_database, AWAY, pause=(2.0, 5.0), needs_own_servers=True),
+    now_and_then("database-restarted", restart_database, SHOWS_IN, pause=(2.0, 5.0), needs_own_servers=True),
 )

@@ -15,6 +15,7 @@ from broker import topology
 from tests.drills.faults import Fault, now_and_then
 from tests.drills.scene import Scene
 from tests.drills.witness import HEARD
+from tests.support.database import AWAY
 from tests.support.platform import Platform
 
 POISON = "drill-poison"
@@ -123,7 +124,7 @@ async def _detour(scene: Scene, channel: AbstractChannel, before: int) -> None:
 
 async def _count_who_waited(scene: Scene, before: int) -> None:
     """While the database is away, that is not known."""
-    with contextlib.suppress(OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+    with contextlib.suppress(*AWAY):
         scene.struck[WAITED] = await _who_waited(scene) - before
 
 
