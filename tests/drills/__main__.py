@@ -6,6 +6,7 @@ lacks a mechanism, and the drill must find that broken which the mechanism prote
 """
 
 import argparse
+import logging
 import secrets
 import signal
 import sys
@@ -24,6 +25,7 @@ from tests.drills.weakened import MECHANISMS
 def main() -> int:
     """Drill; 1 when an invariant did not hold (or, without its mechanism, held), or a fault touched nothing."""
     arguments = _arguments()
+    logging.disable()  # our own clients complain, too, of what is done to the servers
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _stop)
     plans = _plans(arguments)
