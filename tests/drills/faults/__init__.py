@@ -26,6 +26,18 @@ class Fault:
         return scene.has_any(self.shows_in, self.at_least)
 
 
+def in_turn(blow: Rage) -> Rage:
+    """One at a time, and then some peace: what everybody needs would otherwise be away all the time, now one thing and
+    now the other, and nothing would ever be done."""
+
+    async def blow_in_turn(scene: Scene) -> None:
+        async with scene.turns["away"]:
+            await blow(scene)
+            await scene.pause(3, 6)
+
+    return blow_in_turn
+
+
 def now_and_then(name: str, blow: Rage, shows_in: tuple[str, ...], *, pause: tuple[float, float], **more: Any) -> Fault:
     """One blow after the other, with a pause (between two numbers of seconds) before each; the first in any case."""
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from infra.launcher.node import PrivateNode
 from infra.launcher.rabbitmq import private_broker
 from infra.launcher.state import State
-from tests.drills.faults import Fault, Rage, now_and_then
+from tests.drills.faults import Fault, Rage, in_turn, now_and_then
 from tests.drills.scene import Scene
 from tests.support.eventually import eventually
 
@@ -68,17 +68,6 @@ async def is_up(scene: Scene) -> bool:
 async def has_alarm(scene: Scene) -> bool:
     """Whether the node itself says that it has no memory left."""
     return "memory" in await control(scene, "eval", "rabbit_alarm:get_alarms().")
-
-
-def in_turn(blow: Rage) -> Rage:
-    """One at a time, and then some peace: together they would keep the broker away for good, and nothing would end."""
-
-    async def blow_in_turn(scene: Scene) -> None:
-        async with scene.turns["broker"]:
-            await blow(scene)
-            await scene.pause(3, 6)
-
-    return blow_in_turn
 
 
 def _fault(name: str, blow: Rage, shows_in: str) -> Fault:

@@ -5,7 +5,7 @@ import signal
 
 import asyncpg
 
-from tests.drills.faults import now_and_then
+from tests.drills.faults import in_turn, now_and_then
 from tests.drills.scene import Scene
 from tests.support.database import AWAY
 from tests.support.eventually import eventually
@@ -47,5 +47,5 @@ async def is_up(scene: Scene) -> bool:
 SHOWS_IN = ("messages that waited for the database", "requests that met no database", "relays that lost the database")
 FAULTS = (
     now_and_then("backends-terminated", terminate_backends, ("backends terminated",), pause=(0.3, 1.5)),
-    now_and_then("database-restarted", restart_database, SHOWS_IN, pause=(2.0, 5.0), needs_own_servers=True),
+    now_and_then("database-restarted", in_turn(restart_database), SHOWS_IN, pause=(0.5, 2.0), needs_own_servers=True),
 )

@@ -6,7 +6,7 @@ from collections import Counter
 
 import httpx
 
-from tests.drills.faults import Fault, now_and_then
+from tests.drills.faults import Fault, in_turn, now_and_then
 from tests.drills.scene import WORKERS, Scene
 from tests.support.eventually import eventually
 from tests.support.load import insistently
@@ -63,5 +63,5 @@ KILLED = ("redeliveries", "duplicates suppressed")
 FAULTS = (
     Fault("workers", kill_workers, KILLED),
     now_and_then("users", kill_users, ("newcomers",), pause=(1.0, 5.0)),
-    now_and_then("edge", kill_edge, ("requests asked again",), pause=(1.0, 5.0)),
+    now_and_then("edge", in_turn(kill_edge), ("requests asked again",), pause=(0.5, 2.0)),
 )
