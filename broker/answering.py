@@ -8,8 +8,10 @@ import asyncio
 import json
 import time
 from collections.abc import Iterable
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 from typing import Any
+
+from prometheus_client import Counter
 
 from broker import answers
 from broker.injection import pick
@@ -21,10 +23,12 @@ from broker.reconnecting import BrokerAwayError
 from broker.service import Answerer, Service, Stage
 from broker.telemetry import REQUEST_SECONDS, REQUESTS, log
 from broker.transaction import Database, Transaction, was_broken_off
+from contracts import base
 from contracts.base import (
     Caller,
     Operation,
     Refusal,
+    RefusalKind,
     Said,
     deadline_passed,
     forbidden,
@@ -36,8 +40,16 @@ from contracts.base import (
 
 MOST_NEWS = 16_384
 """Bytes of news in the headers of an answer, which must fit into one frame."""
-_answered = cache(REQUESTS.labels)
+_REPLIED, _OTHER = "replied", "other"
+_OF_THE_PLATFORM = {kind.slug for kind in vars(base).values() if isinstance(kind, RefusalKind)}
 _seconds = cache(REQUEST_SECONDS.labels)
+
+
+@lru_cache(maxsize=4096)
+def _answered(operation: type[Operation[Any]], outcome: str) -> Counter:
+    """A refusal that the operation does not declare (another service's, passed on) shares its label with all others."""
+    declared = {_REPLIED, *_OF_THE_PLATFORM, *(kind.slug for kind in operation.refusals)}
+    return REQUESTS.labels(operation.topic, outcome if outcome in declared else _OTHER)
 
 
 class Answering:
@@ -55,8 +67,7 @@ class Answering:
         outcome: Answer | Refusal = nobody_there() if answerer is None else await self._safely(answerer, request)
         answer = refuse(outcome) if isinstance(outcome, Refusal) else outcome
         if answerer is not None:
-            slug = outcome.slug if isinstance(outcome, Refusal) else "replied"
-            _answered(request.topic, slug).inc()
+            _answered(answerer.operation, outcome.slug if isinstance(outcome, Refusal) else _REPLIED).inc()
             _seconds(request.topic).observe(time.perf_counter() - began)
         return answer
 

@@ -19,6 +19,7 @@ from broker.transaction import Database, DatabaseAwayError, Transaction
 async def do_forever(service: Service, chore: Chore, database: Database | None, requester: Requester) -> None:
     """Run it until cancelled."""
     name = chore.handler.__name__
+    failures = CHORE_FAILURES.labels(name)
     while True:
         try:
             again = await _once(service, chore, database, requester)
@@ -26,7 +27,7 @@ async def do_forever(service: Service, chore: Chore, database: Database | None, 
             log.warning("what is done again and again waits for the database", what=name, error=str(error))
             again = False
         except Exception:
-            CHORE_FAILURES.labels(service.name, name).inc()
+            failures.inc()
             log.exception("what is done again and again failed, it is tried again", what=name)
             again = False
         if not again:

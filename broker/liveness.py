@@ -63,6 +63,10 @@ class Liveness:
         """How many messages are being worked on now."""
         return sum(self._busy.values())
 
+    def in_progress(self) -> dict[str, float]:
+        """The same, by queue."""
+        return {queue: float(busy) for queue, busy in self._busy.items()}
+
     async def idle(self, *queues: str, within: float) -> None:
         """Wait until nothing from these queues is being worked on, for at most `within` seconds."""
         with contextlib.suppress(TimeoutError):

@@ -50,6 +50,9 @@ class Reader:
         self._url = url
         self._settings = {"application_name": f"{service} reader", "default_transaction_read_only": "on"}
         self._places = asyncio.Semaphore(connections)
+        self.connections = connections
+        self.busy = 0
+        """How many of them are at work."""
         self._free: list[asyncpg.Connection] = []
         self._closed = False
 
@@ -59,12 +62,14 @@ class Reader:
         if not statement.lstrip()[:6].lower().startswith(_QUESTIONS):
             raise ValueError(f"a reader only asks: {statement[:80]!r}")
         await self._take_place()
+        self.busy += 1
         try:
             return await self._ask(statement, values)
         except _ConnectionLostError:
             self._drop_free()  # whatever broke this one broke them all
             return await self._ask(statement, values)
         finally:
+            self.busy -= 1
             self._places.release()
 
     async def fetchrow(self, statement: str, *values: object) -> asyncpg.Record | None:

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import json
 from collections.abc import Sequence
+from functools import cache
 from itertools import groupby
 from zlib import crc32
 
@@ -19,7 +20,7 @@ from broker.outbox import PARTITIONS
 from broker.publisher import ChannelLostError, Publisher, PublishRefusedError
 from broker.reconnecting import BrokerAwayError
 from broker.telemetry import PUBLISHED, REFUSED_ROWS, log
-from broker.topology import COMMANDS, RETURNS
+from broker.topology import COMMANDS, EVENTS, RETURNS
 
 POLL = 0.5
 SHARE_EVERY = 2.0
@@ -45,6 +46,10 @@ UPDATE outbox SET attempts = attempts + 1, error = $2,
   not_before = now() + interval '1 second' * least(60, 0.2 * power(2, least(attempts, 10))) WHERE id = $1
 """
 
+_published, _refused = cache(PUBLISHED.labels), cache(REFUSED_ROWS.labels)
+for _exchange in (COMMANDS, EVENTS, RETURNS):
+    _published(_exchange)
+    _refused(_exchange)
 
 Published = tuple[list[int], tuple[int, str] | None]
 """The ids of the rows of one aggregate that went, and the one that was refused, with the reason."""
@@ -175,12 +180,12 @@ class Relay:
                 if isinstance(error, ChannelLostError) and not alone:
                     self._one_by_one = True
                     break
-                REFUSED_ROWS.labels(exchange).inc()
+                _refused(exchange).inc()
                 log.warning("the broker refused a message, it waits", topic=row["topic"], error=str(error)[:300])
                 return sent, (row["id"], str(error)[:1000])
             except BrokerAwayError:
                 break
-            PUBLISHED.labels(exchange).inc()
+            _published(exchange).inc()
             sent.append(row["id"])
         return sent, None
 

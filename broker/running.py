@@ -25,6 +25,8 @@ from broker import answers, inbox
 from broker.answering import Answering
 from broker.chores import do_forever
 from broker.connection import Link
+from broker.exposition import BadMetricsAddressError, expose, measure_lag_forever, telling
+from broker.gauges import Gauge
 from broker.injection import pick
 from broker.lane import DEFAULT_SECONDS, Ask, Requester
 from broker.lane.carriers import Carrier
@@ -39,6 +41,7 @@ from broker.service import Service
 from broker.subscriptions import GRACE, Subscriptions
 from broker.telemetry import configure_logging, log
 from broker.transaction import Database, DatabaseAwayError, Transaction
+from broker.vitals import vitals
 
 BROKER_PATIENCE = 60.0
 PRUNE_EVERY = 3600.0
@@ -60,6 +63,7 @@ class Running:
     requester: Requester
     database: Database | None
     stuck: asyncio.Event
+    gauges: tuple[Gauge, ...]
 
 
 @contextlib.asynccontextmanager
@@ -81,7 +85,13 @@ async def running(
         service, database, link=link, requester=requester, retries=Retries(publisher), liveness=liveness
     )
     herald = Herald(service.manifest(), publisher=publisher, consuming=link, liveness=liveness)
-    chores: list[Callable[[], Coroutine[Any, Any, None]]] = [herald.beat_forever, liveness.probe_forever]
+    links: dict[str, Reconnecting[Any]] = {"publishing": publishing, "requests": carrier.consuming, "queues": link}
+    gauges = vitals(service, database, requester=requester, liveness=liveness, links=links)
+    chores: list[Callable[[], Coroutine[Any, Any, None]]] = [
+        herald.beat_forever,
+        liveness.probe_forever,
+        measure_lag_forever,
+    ]
     if database is not None:
         relay = Relay(service.name, database.url, publisher)
         database.wake = relay.wake
@@ -98,7 +108,7 @@ async def running(
         await subscriptions.start()
         tasks = [asyncio.create_task(_must_not_end(chore, liveness.stuck)) for chore in chores]
         log.info("serving", instance=str(herald.instance), version=service.version)
-        yield Running(requester, database, liveness.stuck)
+        yield Running(requester, database, liveness.stuck, tuple(gauges))
     finally:
         log.info("leaving")
         await herald.bye()
@@ -121,7 +131,8 @@ def run(service: Service) -> None:
         )
     try:
         service.check()
-    except TypeError as error:
+        expose(service.name, service.version, os.environ)
+    except (TypeError, BadMetricsAddressError) as error:
         sys.exit(f"{service.name}: {error}")
     try:
         code = uvloop.run(_serve(service, amqp_url, os.environ.get("HEDGEROW_DATABASE_URL")))
@@ -149,7 +160,8 @@ async def _serve(service: Service, amqp_url: str, database_url: str | None) -> i
         gc.collect()
         gc.freeze()  # else a full collection stops everything for 50 ms, to find that the modules are still there
         waits = [asyncio.create_task(stop.wait()), asyncio.create_task(it.stuck.wait())]
-        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        with telling(it.gauges):
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         for wait in waits:
             wait.cancel()
         if it.stuck.is_set():

@@ -120,6 +120,17 @@ class Chore:
     seconds: float
 
 
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """A gauge of the service's own: its handler returns a number, or numbers by the values of `label`."""
+
+    name: str
+    meaning: str
+    label: str | None
+    handler: Handler
+    wants: dict[str, Any]
+
+
 @dataclass
 class Service:
     """The declaration of a service. Its name is the first part of its topics, its login and its schema.
@@ -137,6 +148,7 @@ class Service:
     listeners: dict[str, Listener] = field(default_factory=dict, init=False)
     starters: list[tuple[Handler, dict[str, Any]]] = field(default_factory=list, init=False)
     chores: list[Chore] = field(default_factory=list, init=False)
+    measured: list[Measure] = field(default_factory=list, init=False)
     provided: dict[Any, Any] = field(default_factory=dict, init=False)
     router: RabbitRouter = field(default_factory=RabbitRouter, init=False)
     """For subscribers in plain FastStream, beside those declared here."""
@@ -208,6 +220,16 @@ class Service:
 
         return register
 
+    def measures(self, name: str, meaning: str, *, label: str | None = None) -> Callable[[Function], Function]:
+        """Have a gauge on the page of metrics: what the handler returns whenever the page is asked for. It may want a
+        Reader."""
+
+        def register(handler: Function) -> Function:
+            self.measured.append(Measure(name, meaning, label, handler, needs(handler, message=False)))
+            return handler
+
+        return register
+
     def provide(self, thing: object, *, as_type: Any = None) -> None:
         """Give `thing` to every handler with a parameter of its type (or of `as_type`)."""
         self.provided[as_type or type(thing)] = thing
@@ -232,6 +254,7 @@ class Service:
         wanted += [listener.first.wants for listener in self.listeners.values() if listener.first is not None]
         wanted += [wants for _, wants in self.starters]
         wanted += [chore.wants for chore in self.chores]
+        wanted += [measure.wants for measure in self.measured]
         return self.migrations is not None or any(
             {Transaction, Reader, Database} & set(kinds.values()) for kinds in wanted
         )
@@ -250,6 +273,8 @@ class Service:
             _must_get(handler, wants, given)
         for chore in self.chores:
             _must_get(chore.handler, chore.wants, given | {Database})
+        for measure in self.measured:
+            check(measure.handler, measure.wants, {Reader, *self.provided})
 
     def manifest(self) -> Manifest:
         """What is told to the others."""

@@ -9,6 +9,7 @@ without a transaction hears its queue's messages one at a time, in the queue's o
 import asyncio
 import contextlib
 import time
+from functools import cache
 
 import aio_pika
 from pydantic import ValidationError
@@ -21,7 +22,7 @@ from broker.outbox import Origin
 from broker.reader import Reader
 from broker.retries import Retries
 from broker.service import Listener, Service
-from broker.telemetry import DUPLICATES, HANDLED, PARKED, REDELIVERIES, log
+from broker.telemetry import DUPLICATES, MESSAGE_SECONDS, PARKED, REDELIVERIES, begin_at_zero, log
 from broker.transaction import Database, DatabaseAwayError, Transaction, UndeclaredMessageError
 from contracts.base import Said
 
@@ -32,6 +33,7 @@ DELIVERIES_BEFORE_SUSPICION = 2
 """A message delivered so often before is tried alone, so that it is known which one ends the process."""
 DELIVERIES_BEFORE_RENEWAL = 12
 """Suspects that wait are delivered again, too: they go home as fresh messages before the broker loses patience (20)."""
+_seconds = cache(MESSAGE_SECONDS.labels)
 
 
 class KilledTheServiceError(Exception):
@@ -49,6 +51,7 @@ class Settlement:
         self._joined: inbox.Joined = {}
         self._alone = asyncio.Lock()
         self._one_at_a_time = {listener.queue: asyncio.Lock() for listener in service.listeners.values()}
+        begin_at_zero(self._one_at_a_time)
 
     async def join(self) -> None:
         """Note since when each topic is heard: what is said from now on is waited for in order."""
@@ -122,6 +125,7 @@ class Settlement:
                 await database.transact(message.origin, lambda tx: inbox.acquit(tx.connection, message))
 
     async def _effect(self, listener: Listener, message: Incoming) -> None:
+        began = time.perf_counter()
         try:
             said = listener.message.model_validate_json(message.body)
         except ValidationError as error:
@@ -136,18 +140,24 @@ class Settlement:
         async with self._one_at_a_time[listener.queue] if takes_turns else contextlib.nullcontext():
             if database is None:
                 await listener.handler(said, **pick(listener.wants, given))
+                is_ours = True
             else:
-                await database.transact(message.origin, lambda tx: self._once(listener, message, said, given, tx))
+                is_ours = await database.transact(
+                    message.origin, lambda tx: self._once(listener, message, said, given, tx)
+                )
+        if is_ours:
+            _seconds(listener.queue).observe(time.perf_counter() - began)
 
     async def _once(
         self, listener: Listener, message: Incoming, said: Said, given: dict[object, object], transaction: Transaction
-    ) -> None:
+    ) -> bool:
+        """Have the effect, if this message is the one to have it."""
         claim = await inbox.claim(transaction, message, self._joined)
         if claim is not inbox.Claim.OURS:
             _note(claim, message, transaction)
-        else:
-            await listener.handler(said, **pick(listener.wants, {**given, Transaction: transaction}))
-            HANDLED.labels(message.queue).inc()
+            return False
+        await listener.handler(said, **pick(listener.wants, {**given, Transaction: transaction}))
+        return True
 
     async def _give_up(self, message: Incoming, error: Exception) -> None:
         """Bury the message and release who waits for it, unless it must wait itself: giving up has its order, too."""

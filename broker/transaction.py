@@ -14,6 +14,7 @@ import asyncpg
 from sqlalchemy import event
 from sqlalchemy.exc import DBAPIError, DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, create_async_engine
+from sqlalchemy.pool import QueuePool
 
 from broker import outbox
 from broker.outbox import Origin
@@ -113,6 +114,12 @@ class Database:
         )
         self._places = asyncio.Semaphore(pool)  # SQLAlchemy's own queue lets newcomers overtake who waits
         event.listen(self._engine.sync_engine, "checkout", _must_be_usable)
+
+    @property
+    def pools(self) -> dict[str, tuple[int, int]]:
+        """How many connections are in use, and how many may be, by what they are for."""
+        pool = cast(QueuePool, self._engine.pool)
+        return {"transactions": (pool.checkedout(), pool.size()), "reads": (self.reader.busy, self.reader.connections)}
 
     async def close(self) -> None:
         """Close all connections."""

@@ -2,7 +2,9 @@
 
 import os
 import sys
+from importlib.metadata import version
 
+from broker.exposition import BadMetricsAddressError, expose
 from broker.telemetry import configure_logging
 from edge_api.serve import serve
 from edge_api.settings import BadSettingError, settings_from
@@ -13,8 +15,9 @@ def main() -> None:
     try:
         settings = settings_from(os.environ)
         configure_logging("edge")
+        expose("edge", version("hedgerow"), os.environ)
         serve(settings)
-    except BadSettingError as error:
+    except (BadSettingError, BadMetricsAddressError) as error:
         sys.exit(str(error))
 
 

@@ -1,5 +1,6 @@
 """The wiring of the edge."""
 
+from broker.exposition import measure_lag_forever
 from broker.front_door import FrontDoor
 from broker.lane import Requester
 from broker.lane.carriers import Carrier
@@ -21,6 +22,7 @@ from edge_api.platform_paths import template_of
 from edge_api.platform_routes import Checks, Lifespan, PlatformRoutes
 from edge_api.routing import Routes
 from edge_api.settings import Settings
+from edge_api.vitals import vitals
 
 
 def edge(settings: Settings) -> Door:
@@ -42,8 +44,17 @@ def edge(settings: Settings) -> Door:
     news = News(link, routes, cache, owner=owner)
     store, beside = _store(settings.redis_url)
     limits = Limits(settings.rates, store, Clients(settings.trusted_proxies))
-    forever = (watcher.watch_forever, front_door.keep_bound_forever, keys.refresh_forever, news.hear_forever, *beside)
-    lifespan = lifespan_of((carrier.publishing, link), *forever)
+    links = {"publishing": carrier.publishing, "presence": link}
+    lifespan = lifespan_of(
+        links.values(),
+        vitals(registry, requester, links, checks),
+        watcher.watch_forever,
+        front_door.keep_bound_forever,
+        keys.refresh_forever,
+        news.hear_forever,
+        measure_lag_forever,
+        *beside,
+    )
     return assemble(routes, requester, keys, limits, checks, lifespan, capacity=Capacity(settings.at_once), cache=cache)
 
 

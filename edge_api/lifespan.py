@@ -7,11 +7,13 @@ is a defect, so it ends the edge rather than leaving it half alive.
 import asyncio
 import contextlib
 import signal
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterable
 from typing import Any
 
 from starlette.applications import Starlette
 
+from broker.exposition import telling
+from broker.gauges import Gauge
 from broker.reconnecting import Reconnecting
 from broker.telemetry import log
 
@@ -19,9 +21,9 @@ Forever = Callable[[], Coroutine[Any, Any, None]]
 
 
 def lifespan_of(
-    links: Sequence[Reconnecting[Any]], *runs: Forever
+    links: Collection[Reconnecting[Any]], gauges: Iterable[Gauge], *runs: Forever
 ) -> Callable[[Starlette], contextlib.AbstractAsyncContextManager[None]]:
-    """A lifespan that keeps these links and tasks."""
+    """A lifespan that keeps these links and tasks, and has these gauges on the page of metrics."""
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -31,7 +33,8 @@ def lifespan_of(
         for task in tasks:
             task.add_done_callback(_must_not_end)
         try:
-            yield
+            with telling(gauges):
+                yield
         finally:
             for task in tasks:
                 task.cancel()

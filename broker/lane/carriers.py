@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from broker.connection import Link
-from broker.lane import Answering, Requester, Responder
+from broker.lane import Answering, Responder
 from broker.lane.aiopika.publisher import AioPikaPublisher
 from broker.lane.aiopika.requester import AioPikaRequester
 from broker.lane.aiopika.responder import AioPikaResponder
-from broker.lane.repeating import Repeating
+from broker.lane.repeating import Carried, Repeating
 from broker.lane.wire.link import WireLink
 from broker.lane.wire.publisher import WirePublisher
 from broker.lane.wire.requester import WireRequester
@@ -28,7 +28,7 @@ VARIABLE = "HEDGEROW_LANE"
 class _Parts(NamedTuple):
     link: Callable[..., Reconnecting[Any]]
     publisher: Callable[..., Publisher]
-    requester: Callable[..., Requester]
+    requester: Callable[..., Carried]
     responder: Callable[..., Responder]
 
 
@@ -52,7 +52,7 @@ class Carrier:
         self.consuming = self._parts.link(amqp_url, name=f"{name} requests")
         self.publisher = self._parts.publisher(self.publishing)
 
-    def requester(self, *, owner: str, exchange: str = REQUESTS) -> Requester:
+    def requester(self, *, owner: str, exchange: str = REQUESTS) -> Repeating:
         """Who asks, through `exchange`; `owner` names its reply queues."""
         return Repeating(self._parts.requester(self.publishing, owner=owner, exchange=exchange), self.publishing)
 

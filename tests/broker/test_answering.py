@@ -1,16 +1,21 @@
 """From a request to its answer: who may ask, and what became of the handler."""
 
 import asyncio
+from typing import ClassVar
 
 import pytest
+from prometheus_client import REGISTRY
 
 from broker.answering import Answering
 from broker.lane import Answer, Ask, NobodyThereError
 from broker.reconnecting import BrokerAwayError
 from broker.service import Http, Service
-from contracts.base import Caller, Refusal
+from contracts.base import Caller, Query, Refusal, refusal
 from contracts.presence import Who
 from tests.broker.asked import ANN, BEN, STAFF, Count, Elsewhere, Ping, asked, slug, too_many
+from tests.support.counting import Counting
+
+_REQUESTS = "hedgerow_requests_total"
 
 
 def pinging(handler: object, *, who: Who = "anyone", requester: Elsewhere | None = None) -> Answering:
@@ -122,3 +127,31 @@ async def test_what_comes_first_may_refuse() -> None:
     service = Service("tests", version="1")
     service.answers(Ping, first=first)(never)
     assert slug(await Answering(service, None, Elsewhere())(asked())) == "too-many"
+
+
+class Order(Query[Count]):
+    topic: ClassVar[str] = "tests.order.v1"
+    refusals = (too_many,)
+    number: int = 0
+
+
+async def test_an_outcome_is_counted_by_a_slug_that_was_declared_or_as_another() -> None:
+    passed_on = refusal("somebody-elses", 409, "Passed on.")
+    service = Service("tests", version="1")
+
+    @service.answers(Order)
+    async def refuse(question: Order) -> Count | Refusal:
+        return too_many() if question.number else passed_on()
+
+    counted = [Counting(_REQUESTS, topic=Order.topic, outcome=outcome) for outcome in ("too-many", "other")]
+    for body in (b'{"number":1}', b'{"number":0}'):
+        await Answering(service, None, Elsewhere())(asked(Order.topic, body))
+    assert [count.more for count in counted] == [1, 1]
+    assert REGISTRY.get_sample_value(_REQUESTS, {"topic": Order.topic, "outcome": passed_on.slug}) is None
+
+
+async def test_a_topic_that_nobody_here_answers_makes_no_label() -> None:
+    await pinging(ping)(asked("tests.evil.v1"))
+    assert all(
+        sample.labels.get("topic") != "tests.evil.v1" for family in REGISTRY.collect() for sample in family.samples
+    )

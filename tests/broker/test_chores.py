@@ -65,7 +65,7 @@ async def test_what_a_chore_says_leaves_with_its_transaction_and_not_without(run
         if len(tried) == 1:
             raise RuntimeError("not this time")
 
-    failures = Counting("hedgerow_chore_failures_total", service="keeper", chore="keep")
+    failures = Counting("hedgerow_chore_failures_total", chore="keep")
     bench = await running(service)
     assert (await bench.heard(Kept, within=10)).name == "2"
     assert failures.more == 1

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 from prometheus_client import REGISTRY
+from prometheus_client.samples import Sample
 
 from tests.edge_api.world import World
 from tests.support.eventually import eventually
@@ -77,3 +78,20 @@ async def test_methods_that_nobody_knows_share_a_label(world: World) -> None:
     assert (response.status_code, response.headers["allow"]) == (405, "DELETE, GET, HEAD, OPTIONS")
     labels = {"route": "-", "method": "other", "status": "4xx"}
     assert REGISTRY.get_sample_value("hedgerow_http_requests_total", labels)
+
+
+async def test_nothing_that_a_client_writes_makes_a_label(world: World) -> None:
+    evil, before = "evil-label", _http_samples()
+    headers = {"x-request-id": evil, "traceparent": evil, "user-agent": evil}
+    for method in ("GET", "POST", "OPTIONS", evil.upper()):
+        for path in (evil, f"things/{evil}", f"things?q={evil}", f"problems/{evil}", f"things/%ff{evil}", "/"):
+            await world.client.request(method, f"/{path}", headers=headers)
+    after = _http_samples()
+    assert sum(sample.value for sample in after) - sum(sample.value for sample in before) == 24
+    assert not [sample for sample in after if evil in str(sample.labels).lower()]
+
+
+def _http_samples() -> list[Sample]:
+    """How many requests of each kind were counted."""
+    (requests,) = (family for family in REGISTRY.collect() if family.name == "hedgerow_http_requests")
+    return requests.samples

@@ -74,7 +74,7 @@ from contracts.payments import (
     RefundPayment,
     VoidPayment,
 )
-from workers.orders import reading, store
+from workers.orders import figures, reading, store
 from workers.orders.rules import (
     UNDER_WAY,
     Cancelled,
@@ -116,6 +116,11 @@ service = Service(
     migrations="workers.orders.migrations",
 )
 service.provide(Patience())
+service.measures("hedgerow_orders_open", "Orders under way.", label="status")(figures.count_open)
+service.measures("hedgerow_order_age_seconds", "Since the oldest was placed.", label="status")(
+    figures.age_of_the_oldest
+)
+service.measures("hedgerow_order_overdue_seconds", "For how long one should have stopped waiting.")(figures.overdue)
 
 AboutAnOrder = (
     StockReserved
@@ -323,6 +328,7 @@ async def _drive(tx: Transaction, row: store.Row, message: Input, patience: Pati
     after, said = decide(before, message)
     if after != before:
         await store.note(tx.connection, before, after, wait=patience.within(after.status))
+        figures.note(before, after, row["placed_at"])
     tx.say(*said)
     return after != before
 

@@ -87,6 +87,8 @@ class Saga:
 
 UNDER_WAY = frozenset({"placed", "reserved", "authorised"})
 """The statuses that the saga leaves by itself."""
+OPEN = UNDER_WAY | {"awaiting-customer"}
+"""Those and the one that waits for a person: what is under way in the eyes of the shop."""
 
 
 # --- what people and clocks say to an order ---------------------------------------------------------------------------

@@ -28,7 +28,7 @@ RETURNING number
 _FIND = "SELECT * FROM orders WHERE id = $1"
 _FIND_AND_LOCK = f"{_FIND} FOR UPDATE"
 _LOCK = """
-SELECT id, status, reason, payment, customer_id, lines, total, currency, payment_method, shipments, refunds
+SELECT id, status, reason, payment, customer_id, lines, total, currency, payment_method, shipments, refunds, placed_at
 FROM orders WHERE id = $1 FOR UPDATE
 """
 _LOCK_OVERDUE = _LOCK.replace("id = $1 FOR UPDATE", "due_at <= now() ORDER BY due_at LIMIT 1 FOR UPDATE SKIP LOCKED")

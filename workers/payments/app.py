@@ -7,6 +7,7 @@ from datetime import timedelta
 from workers.payments.choosing import Misconfigured, choose
 from workers.payments.gateway import Gateway
 from workers.payments.handlers import service
+from workers.payments.measured import measured
 from workers.payments.rules import Patience
 
 QUIET = "HEDGEROW_GATEWAY_QUIET_AFTER"
@@ -17,7 +18,7 @@ def main() -> None:
     """Run one instance. Ends with one sentence on standard error and status 1 where a setting is missing or makes no
     sense."""
     try:
-        service.provide(choose(os.environ), as_type=Gateway)
+        service.provide(measured(choose(os.environ)), as_type=Gateway)
     except Misconfigured as reason:
         sys.exit(str(reason))
     usual = Patience()

@@ -6,7 +6,7 @@ one, goes back; where only our row is behind, the gateway is looked at again. Ea
 before anything is done about it.
 """
 
-from typing import Literal
+from typing import Literal, get_args
 from uuid import NAMESPACE_OID, uuid5
 
 from prometheus_client import Counter
@@ -22,6 +22,8 @@ from workers.payments.rules import Patience, Payment
 DIFFERENCES = Counter("hedgerow_payments_differences", "Payments that differed from the gateway's.", ["found"])
 
 Found = Literal["hold-without-order", "paid-without-order", "held-twice", "captured-twice", "differs"]
+for _found in get_args(Found):
+    DIFFERENCES.labels(_found)  # there before anything is found, so that the first one is an increase
 
 
 def compare(holding: Holding, ours: Payment | None) -> Found | None:

@@ -51,6 +51,11 @@ class WireRequester:
         link.on_connect(self._set_up)
         link.on_loss(self._fail_all)
 
+    @property
+    def in_flight(self) -> int:
+        """How many requests wait for their answers."""
+        return len(self._waiting)
+
     async def request(self, request: Request) -> Answer:
         """Ask and wait for the answer. Raises LaneError or BrokerAwayError, and ValueError for headers that fit into no
         frame."""

@@ -29,6 +29,8 @@ LOST = ConnectionLostError("lost")
 class Scripted:
     """Answers as it was told, in turn."""
 
+    in_flight = 0
+
     def __init__(self, *outcomes: Answer | Exception) -> None:
         self.asked: list[Request] = []
         self._outcomes: Sequence[Answer | Exception] = outcomes
@@ -104,6 +106,24 @@ async def test_what_was_not_in_flight_is_not_repeated(error: Exception) -> None:
     with pytest.raises(type(error)):
         await Repeating(requester, Standing()).request(repeatable())
     assert len(requester.asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (NobodyThereError(), "returned"),
+        (DeadlinePassedError(), "expired"),
+        (OverloadedError(), "overloaded"),
+        (LOST, "connection-lost"),
+        (BrokerAwayError("away"), "broker-away"),
+    ],
+    ids=str,
+)
+async def test_what_ends_without_an_answer_is_counted_once_by_its_reason(error: Exception, reason: str) -> None:
+    counted = Counting("hedgerow_lane_unanswered_total", reason=reason)
+    with pytest.raises(type(error)):
+        await Repeating(Scripted(error, error), Standing()).request(repeatable())
+    assert counted.more == 1
 
 
 @pytest.mark.parametrize("link", [Standing(after=60), Standing(refused=True)], ids=["away", "refused"])
