@@ -9,7 +9,7 @@ launcher := bin + "/python -m infra.launcher"
 default:
     @{{ bin }}/just --justfile {{ quote(justfile()) }} --list --unsorted
 
-# Start the platform; Ctrl-C stops it (--detach: return when it is ready)
+# Start the platform; Ctrl-C stops it (--detach: return when it is ready; --with monitoring: Prometheus, too)
 [no-exit-message]
 up *args:
     @exec env HEDGEROW_CALLED_FROM={{ quote(invocation_directory()) }} {{ launcher }} up "$@"
@@ -55,9 +55,10 @@ check:
 format:
     {{ bin }}/ruff format . && {{ bin }}/ruff check --fix .
 
-# Write contracts/schemas/ and docs/orders.md anew
+# Write contracts/schemas/, docs/orders.md and the dashboards anew
 documents:
     {{ bin }}/python -m contracts
+    {{ bin }}/python -m infra.grafana
     {{ bin }}/python -m workers.orders.table docs/orders.md
 
 # Measure the speed beside others' (PIECE..., --rounds N, --seconds S, --write: keep it as docs/performance.md)

@@ -34,12 +34,14 @@ def _run(arguments: argparse.Namespace, state: State) -> int:
                 return up.down(state, progress)
             if arguments.detach:
                 passed_on = [f"--without={name}" for name in arguments.without]
+                passed_on += [f"--with={profile}" for profile in arguments.profiles]
                 return up.up_detached(state, progress, passed_on + ["--servers-only"] * arguments.servers_only)
             return up.up(
                 state,
                 progress,
                 servers_only=arguments.servers_only,
                 without=arguments.without,
+                profiles=arguments.profiles,
                 in_background=arguments.in_background,
             )
         case "demo":
@@ -67,6 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     up.add_argument("--detach", action="store_true", help="return when it is ready; `down` stops it")
     up.add_argument("--servers-only", action="store_true", help="only RabbitMQ and PostgreSQL")
     up.add_argument("--without", action="append", default=[], metavar="SERVICE", help="leave it out (may be repeated)")
+    up.add_argument("--with", action="append", default=[], dest="profiles", metavar="PROFILE", help="also: monitoring")
     up.add_argument("--in-background", action="store_true", help=argparse.SUPPRESS)
     commands.add_parser("down", help="stop the platform")
     commands.add_parser("demo", help="place an order and watch it")

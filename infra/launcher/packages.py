@@ -1,4 +1,5 @@
-"""RabbitMQ from Debian's or Ubuntu's own packages, unpacked into a folder: no root, and nothing is installed."""
+"""RabbitMQ and Prometheus from Debian's or Ubuntu's own packages, unpacked into a folder: no root, and nothing is
+installed."""
 
 import fcntl
 import os
@@ -6,15 +7,23 @@ import re
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from infra.launcher.failure import Failure
 
 _OTHER_RELATIONS = ("recommends", "suggests", "conflicts", "breaks", "replaces", "enhances")
-_CLOSURE = ["--recurse", *(f"--no-{kind}" for kind in _OTHER_RELATIONS), "rabbitmq-server"]
+_PAGES = b"/usr/share/prometheus/web/"
+"""Where Debian's Prometheus looks for its pages; a path that is as long, and relative, makes it movable."""
+Wanted = Callable[[Path, list[str]], list[str]]
+"""Which packages to download, asked of apt in this folder with these options."""
 
 
-def can_unpack_rabbitmq() -> bool:
+class _CommandFailed(Exception):
+    """One of Debian's tools did not do what it was asked."""
+
+
+def can_unpack() -> bool:
     """Whether this machine has the tools of a Debian: apt-get, apt-cache and dpkg-deb."""
     return all(shutil.which(tool) for tool in ("apt-get", "apt-cache", "dpkg-deb"))
 
@@ -24,40 +33,54 @@ def unpack_rabbitmq(folder: Path) -> Path:
 
     Safe to run several times at once. Raises `Failure` when the packages can't be had.
     """
-    folder = folder.absolute()
-    root = folder / "rabbitmq"
-    folder.mkdir(parents=True, exist_ok=True)
+    return _unpack("RabbitMQ", folder / "rabbitmq", _rabbitmq)
+
+
+def unpack_prometheus(folder: Path) -> Path:
+    """The same for Prometheus with what its pages need. It finds them when it is started in the unpacked root."""
+    return _unpack("Prometheus", folder / "prometheus", _prometheus)
+
+
+def _unpack(what: str, root: Path, wanted: Wanted) -> Path:
+    root = root.absolute()
+    root.parent.mkdir(parents=True, exist_ok=True)
     if root.is_dir():
         return root
-    with (folder / ".lock").open("w") as lock:
+    with (root.parent / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not root.is_dir():
-            with tempfile.TemporaryDirectory(dir=folder) as workshop:
-                _build(Path(workshop)).rename(root)
+            with tempfile.TemporaryDirectory(dir=root.parent) as workshop:
+                try:
+                    _build(Path(workshop), wanted).rename(root)
+                except _CommandFailed as failed:
+                    reason = f"{what}'s packages could not be had from the distribution ({failed})."
+                    raise Failure(reason) from failed
     return root
 
 
-def _build(workshop: Path) -> Path:
+def _build(workshop: Path, wanted: Wanted) -> Path:
     downloads, root = workshop / "downloads", workshop / "root"
     downloads.mkdir()
     root.mkdir(mode=0o755)
-    _download(downloads)
+    _download(downloads, wanted)
     for package in sorted(downloads.glob("*.deb")):
         _run(["dpkg-deb", "-x", str(package), str(root)], cwd=workshop)
     for script in root.glob("usr/lib/erlang/**/bin/erl"):
         _make_movable(script)
+    for program in root.glob("usr/bin/prometheus"):
+        program.write_bytes(program.read_bytes().replace(_PAGES, _PAGES[1:] + b"/"))
     return root
 
 
-def _download(downloads: Path) -> None:
+def _download(downloads: Path, wanted: Wanted) -> None:
     """From the package lists of the system; where those are empty or too old, from lists of our own."""
     options = ["-o", "APT::Sandbox::User=root"] if os.geteuid() == 0 else []
     try:
-        _download_closure(downloads, options)
-    except Failure:
+        _run(["apt-get", "-qq", *options, "download", *wanted(downloads, options)], cwd=downloads)
+    except _CommandFailed:
         options += _private_lists(downloads)
         _run(["apt-get", "-qq", *options, "update"], cwd=downloads)
-        _download_closure(downloads, options)
+        _run(["apt-get", "-qq", *options, "download", *wanted(downloads, options)], cwd=downloads)
 
 
 def _private_lists(downloads: Path) -> list[str]:
@@ -67,12 +90,21 @@ def _private_lists(downloads: Path) -> list[str]:
     return ["-o", f"Dir::State::Lists={lists}", "-o", f"Dir::Cache={cache}"]
 
 
-def _download_closure(downloads: Path, options: list[str]) -> None:
-    listing = _run(["apt-cache", *options, "depends", *_CLOSURE], cwd=downloads)
-    known = sorted({line for line in listing.splitlines() if re.match(r"[a-z0-9]", line)})
+def _rabbitmq(downloads: Path, options: list[str]) -> list[str]:
+    known = _closure("rabbitmq-server", downloads, options)
     wanted = [name for name in known if name.startswith(("erlang-", "rabbitmq-"))]
-    wanted += [name for name in known if re.match(r"lib|zlib", name) and not _is_installed(name)]
-    _run(["apt-get", "-qq", *options, "download", *wanted], cwd=downloads)
+    return wanted + [name for name in known if re.match(r"lib|zlib", name) and not _is_installed(name)]
+
+
+def _prometheus(downloads: Path, options: list[str]) -> list[str]:
+    known = _closure("prometheus", downloads, options)
+    return [name for name in known if name == "prometheus" or name.startswith(("libjs-", "fonts-"))]
+
+
+def _closure(package: str, downloads: Path, options: list[str]) -> list[str]:
+    without = [f"--no-{relation}" for relation in _OTHER_RELATIONS]
+    listing = _run(["apt-cache", *options, "depends", "--recurse", *without, package], cwd=downloads)
+    return sorted({line for line in listing.splitlines() if re.match(r"[a-z0-9]", line)})
 
 
 def _is_installed(package: str) -> bool:
@@ -93,7 +125,5 @@ def _run(command: list[str], *, cwd: Path) -> str:
     )
     if done.returncode:
         reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
-        raise Failure(
-            f"RabbitMQ's packages could not be had from the distribution ({' '.join(command[:1])}: {reason})."
-        )
+        raise _CommandFailed(f"{command[0]}: {reason}")
     return done.stdout

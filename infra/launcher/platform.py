@@ -10,6 +10,7 @@ from infra.launcher import services
 from infra.launcher.failure import Failure
 from infra.launcher.payment_gateway import stripe_settings, who_is_paid
 from infra.launcher.progress import Progress, shown
+from infra.launcher.prometheus import keep_targets, prometheus, will_fetch
 from infra.launcher.provision import Servers, without_login
 from infra.launcher.readiness import wait_until_ready
 from infra.launcher.seed import NotOurs, seed
@@ -18,19 +19,31 @@ from infra.launcher.services import Addresses
 from infra.launcher.state import State
 from infra.launcher.supervisor import Supervisor
 
+PROFILES = ("monitoring",)
+"""What `up` starts only when it is told to."""
+
 
 class Platform:
     """Everything `up` starts. `runtime.json` tells its addresses and processes for as long as it runs."""
 
     def __init__(
-        self, state: State, progress: Progress, *, servers_only: bool = False, without: Collection[str] = ()
+        self,
+        state: State,
+        progress: Progress,
+        *,
+        servers_only: bool = False,
+        without: Collection[str] = (),
+        profiles: Collection[str] = (),
     ) -> None:
         self._state = state
         self._progress = progress
         self._servers_only = servers_only
         self._services = [name for name in services.BUSINESS if name not in without]
         self._supervisor = Supervisor(progress.say, self._record)
+        self._profiles = profiles
         self._addresses: dict[str, str | None] = {}
+        self._metrics: dict[str, int] = {}
+        self._following: asyncio.Task[None] | None = None
         self._is_ready = False
 
     @asynccontextmanager
@@ -41,6 +54,8 @@ class Platform:
             self._is_ready = True
             yield
         finally:
+            if self._following is not None:
+                self._following.cancel()
             # Where nothing was started, the reason for that is all there is to say.
             if self._is_ready or self._supervisor.has_started:
                 with self._progress.step("Stopping", "Everything is stopped"):
@@ -50,6 +65,8 @@ class Platform:
     async def _start(self) -> None:
         servers = await start_servers(self._state, self._supervisor, self._progress)
         self._addresses |= asdict(servers)
+        if "monitoring" in self._profiles:
+            await self._start_prometheus()
         if not self._servers_only:
             with self._progress.step("Starting the services", "Services and edge are ready"):
                 await self._start_services(servers)
@@ -69,10 +86,21 @@ class Platform:
             *(asyncio.to_thread(services.worker, self._state, servers, addresses, name) for name in self._services),
             asyncio.to_thread(services.edge, self._state, servers, port),
         )
+        for name in (*self._services, "edge"):
+            self._metrics[name] = self._state.port(f"metrics.{name}")
         for program in programs:
-            await self._supervisor.start(program)
+            page = self._metrics.get(program.name)
+            await self._supervisor.start(program if page is None else services.with_metrics(program, page))
         staff = self._state.read("admin.json")
         await wait_until_ready(addresses.edge, self._services, staff, self._supervisor.check, within=60)
+
+    async def _start_prometheus(self) -> None:
+        with self._progress.step("Starting Prometheus", "Prometheus is ready"):
+            if will_fetch():
+                self._progress.say("Fetching Prometheus from Debian's packages (about 30 MB).")
+            self._addresses["prometheus"], program = await asyncio.to_thread(prometheus, self._state)
+            await self._supervisor.start(program)
+        self._following = asyncio.create_task(keep_targets(self._state, self._metrics))
 
     def _seed(self) -> None:
         try:
@@ -89,16 +117,19 @@ class Platform:
         pids = self._supervisor.pids
         processes = {name: pid for name, pid in pids.items() if name in services.NAMES}
         own_servers = {name: pid for name, pid in pids.items() if name not in services.NAMES}
-        self._state.write("runtime.json", {**self._addresses, "processes": processes, "servers": own_servers})
+        metrics = {name: f"http://127.0.0.1:{port}/metrics" for name, port in self._metrics.items()}
+        known = {**self._addresses, "metrics": metrics, "processes": processes, "servers": own_servers}
+        self._state.write("runtime.json", known)
 
     def _ready(self) -> dict[str, str]:
         stop, runtime = "./justw down (or Ctrl-C)", shown(self._state.folder / "runtime.json")
+        monitoring = {"Prometheus": url} if (url := self._addresses.get("prometheus")) else {}
         if self._servers_only:
-            return {"addresses": runtime, "stop": stop}
+            return {"addresses": runtime, **monitoring, "stop": stop}
         lines = {"edge": str(self._addresses["edge"]), "routes": f"{self._addresses['edge']}/openapi.json"}
         if management := self._addresses["rabbitmq_management"]:
             login = f"login {urlsplit(management).username}, password in {runtime}"
             lines["RabbitMQ"] = f"{without_login(management)} ({login})"
         lines["payments"] = str(self._addresses["payments"])
         staff = f"{shown(self._state.folder / 'admin.json')} (email and password)"
-        return lines | {"staff": staff, "stop": stop, "next": "./justw demo"}
+        return lines | monitoring | {"staff": staff, "stop": stop, "next": "./justw demo"}

@@ -9,7 +9,7 @@ from infra.launcher.failure import Failure
 from infra.launcher.plugged_in import note_plugin
 from infra.launcher.provision import Servers, provision_service
 from infra.launcher.services import BUSINESS
-from infra.launcher.state import REPOSITORY, State
+from infra.launcher.state import REPOSITORY, State, any_free_port
 from infra.launcher.status import runtime
 
 _RESERVED = {*BUSINESS, "edge", "gateway", "hedgerow"}
@@ -30,10 +30,12 @@ def run_plugin(state: State, file: Path | None, *, name: str | None) -> int:
     management = found["rabbitmq_management"]
     servers = Servers(str(found["amqp"]), str(management) if management else None, str(found["database"]))
     accounts = provision_service(state, servers, service)
+    metrics = any_free_port()
     os.environ |= {
         "HEDGEROW_AMQP_URL": accounts.amqp_url,
         "HEDGEROW_DATABASE_URL": accounts.database_url,
+        "HEDGEROW_METRICS_PORT": str(metrics),
         "PYTHONPATH": os.pathsep.join(filter(None, [str(REPOSITORY), os.environ.get("PYTHONPATH")])),
     }
-    note_plugin(state, service)
+    note_plugin(state, service, metrics=metrics)
     os.execv(sys.executable, [sys.executable, str(file.absolute())])  # noqa: S606

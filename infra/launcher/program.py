@@ -45,6 +45,7 @@ class Program:
     command: tuple[str, ...]
     log: Path
     state: Path
+    folder: Path = Path("/")
     environment: Mapping[str, str] = field(default_factory=dict)
     user: int | None = None
     listens_on: int | None = None
@@ -59,7 +60,7 @@ class Program:
         passed_on = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
         return {
             "env": passed_on | {STATE_MARK: str(self.state)} | dict(self.environment),
-            "cwd": "/",
+            "cwd": str(self.folder),
             "stdin": subprocess.DEVNULL,
             "stderr": subprocess.STDOUT,
             "start_new_session": True,

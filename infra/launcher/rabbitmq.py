@@ -8,7 +8,7 @@ from pathlib import Path
 from infra.launcher.container import can_run_containers, rabbitmq_container
 from infra.launcher.failure import Failure
 from infra.launcher.node import PrivateNode, private_node
-from infra.launcher.packages import can_unpack_rabbitmq, unpack_rabbitmq
+from infra.launcher.packages import can_unpack, unpack_rabbitmq
 from infra.launcher.program import Program
 from infra.launcher.state import PACKAGES, State
 
@@ -41,7 +41,7 @@ def private_broker(state: State) -> PrivateNode:
     """A node from the machine's own RabbitMQ, else from its distribution's packages."""
     if scripts := installed_scripts():
         return private_node(state, scripts)
-    if can_unpack_rabbitmq():
+    if can_unpack():
         return unpacked_node(state, PACKAGES)
     raise Failure("this machine has no RabbitMQ and can't unpack Debian's packages.")
 
@@ -49,7 +49,7 @@ def private_broker(state: State) -> PrivateNode:
 def will_fetch_packages() -> bool:
     """Whether `find_broker` is going to download Debian's packages."""
     has_broker = os.environ.get("HEDGEROW_AMQP_URL") or installed_scripts() or (PACKAGES / "rabbitmq").is_dir()
-    return not has_broker and can_unpack_rabbitmq()
+    return not has_broker and can_unpack()
 
 
 def installed_scripts() -> Path | None:

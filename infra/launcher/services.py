@@ -3,7 +3,7 @@
 import errno
 import os
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -89,6 +89,11 @@ def edge(state: State, servers: Servers, port: int) -> Program:
         # Services have logins of their own: only this one may hand out the keys that tokens are checked with.
         environment["HEDGEROW_KEYS_LOGIN"] = "users"
     return _module(state, "edge", "edge_api", environment)
+
+
+def with_metrics(program: Program, port: int) -> Program:
+    """The same program, with its page of metrics on this port."""
+    return replace(program, environment={**program.environment, "HEDGEROW_METRICS_PORT": str(port)})
 
 
 def signing_key(state: State) -> Path:

@@ -92,7 +92,7 @@ class State:
         remembered = self.read("ports.json").get(name)
         if remembered and (self.running or is_free(remembered)):
             return int(remembered)
-        ports = self.read("ports.json") | {name: _any_free_port()}
+        ports = self.read("ports.json") | {name: any_free_port()}
         self.write("ports.json", ports)
         return int(ports[name])
 
@@ -121,7 +121,8 @@ def why_not(port: int) -> OSError | None:
     return None
 
 
-def _any_free_port() -> int:
+def any_free_port() -> int:
+    """A port of 127.0.0.1 that nobody listens on."""
     with socket.socket() as attempt:
         attempt.bind(("127.0.0.1", 0))
         return int(attempt.getsockname()[1])

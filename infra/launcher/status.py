@@ -24,7 +24,7 @@ def show_status(state: State) -> int:
     """A table of the processes and plug-ins; 1 when one of them is away."""
     found = runtime(state)
     table = Table("process", "pid", "for", "memory", box=None)
-    rows = [_row(name, pid) for name, pid in [*_processes(found), *plugged_in(state)]]
+    rows = [_row(name, pid) for name, pid in [*_processes(found), *(plug_in[:2] for plug_in in plugged_in(state))]]
     for row in rows:
         table.add_row(*row)
     console = Console(highlight=False)

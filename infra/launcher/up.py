@@ -12,7 +12,7 @@ from infra.launcher.failure import Failure
 from infra.launcher.leftovers import end_leftovers, is_running, wait_until
 from infra.launcher.lock import launcher_lock, running_launcher
 from infra.launcher.payment_gateway import stripe_settings
-from infra.launcher.platform import Platform
+from infra.launcher.platform import PROFILES, Platform
 from infra.launcher.plugged_in import plugged_in
 from infra.launcher.progress import Progress
 from infra.launcher.services import BUSINESS, edge_port
@@ -25,17 +25,20 @@ def up(
     *,
     servers_only: bool = False,
     without: Collection[str] = (),
+    profiles: Collection[str] = (),
     in_background: bool = False,
 ) -> int:
     """Run until SIGINT, SIGTERM or SIGHUP. Raises `Failure` when the platform can't start or runs already."""
     if unknown := sorted(set(without) - set(BUSINESS)):
         raise Failure(f"--without {unknown[0]}: there is no such service; there is {', '.join(BUSINESS)}.")
+    if unknown := sorted(set(profiles) - set(PROFILES)):
+        raise Failure(f"--with {unknown[0]}: there is no such profile; there is {', '.join(PROFILES)}.")
     with launcher_lock(state):
         end_leftovers(state.folder)
         if not servers_only:
             edge_port()
             stripe_settings()
-        platform = Platform(state, progress, servers_only=servers_only, without=without)
+        platform = Platform(state, progress, servers_only=servers_only, without=without, profiles=profiles)
         asyncio.run(_run(platform, when_ready=progress.fall_silent if in_background else lambda: None))
     return 0
 
@@ -76,8 +79,8 @@ def down(state: State, progress: Progress) -> int:
                 f"The launcher (pid {launcher}) did not stop within 120 s; see {state.logs / 'launcher.log'}."
             )
         end_leftovers(state.folder)
-    for name, pid in plugged_in(state):
-        progress.say(f"{name} (pid {pid}) still runs and waits for the platform.")
+    for plug_in in plugged_in(state):
+        progress.say(f"{plug_in.name} (pid {plug_in.pid}) still runs and waits for the platform.")
     return 0
 
 

@@ -16,7 +16,7 @@ import pytest
 from infra.launcher import postgresql
 from infra.launcher.failure import Failure
 from infra.launcher.leftovers import end_leftovers, leftovers, wait_until
-from infra.launcher.packages import can_unpack_rabbitmq
+from infra.launcher.packages import can_unpack
 from infra.launcher.postgresql import find_database
 from infra.launcher.schemas import make_database
 from infra.launcher.state import REPOSITORY, State
@@ -74,7 +74,7 @@ def nobody() -> Iterator[tuple[Path, pwd.struct_passwd]]:
 
 
 @pytest.mark.servers
-@pytest.mark.skipif(not can_unpack_rabbitmq(), reason="not a kin of Debian")
+@pytest.mark.skipif(not can_unpack(), reason="not a kin of Debian")
 @as_root
 def test_an_ordinary_user_gets_both_servers_with_nothing_installed(
     nobody: tuple[Path, pwd.struct_passwd],

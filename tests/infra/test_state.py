@@ -121,8 +121,8 @@ def test_run_without_a_file_says_what_to_give(launcher: Launcher) -> None:
 
 
 def test_a_plug_in_is_known_for_as_long_as_it_lives(state: State) -> None:
-    note_plugin(state, "sales")
-    assert plugged_in(state) == [("sales", os.getpid())]
+    note_plugin(state, "sales", metrics=9)
+    assert plugged_in(state) == [("sales", os.getpid(), 9)]
     state.write(f"plugins/{os.getpid()}.json", {"name": "an-earlier-one", "since": 1.0})
     assert plugged_in(state) == []
 

@@ -7,6 +7,8 @@ from types import MappingProxyType
 
 import pytest
 
+from infra.launcher.failure import Failure
+from infra.launcher.prometheus import binaries
 from infra.launcher.provision import Servers
 from tests.support.customer import Customer, customer_of, staff_of
 from tests.support.platform import Platform, running_platform
@@ -38,9 +40,18 @@ def on_shared_servers(
 
 @pytest.fixture(scope="session")
 def platform(servers: RealServers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
-    """The platform."""
-    with on_shared_servers(servers, tmp_path_factory.mktemp("platform")) as it:
+    """The platform, monitored where there is a Prometheus for this machine."""
+    monitored = ("--with", "monitoring") if has_prometheus() else ()
+    with on_shared_servers(servers, tmp_path_factory.mktemp("platform"), *monitored) as it:
         yield it
+
+
+def has_prometheus() -> bool:
+    """Whether one can be had."""
+    try:
+        return binaries().is_dir()
+    except Failure:
+        return False
 
 
 @pytest.fixture

@@ -84,9 +84,6 @@ class Gateway(Protocol):
 
     name: str
 
-    async def aclose(self) -> None:
-        """Close its connections."""
-
     def read_webhook(self, body: str, signature: str) -> Webhook | None:
         """What a webhook tells; None for one that the gateway did not sign, or not now."""
 

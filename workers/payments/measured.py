@@ -43,8 +43,8 @@ class _Measured:
     def read_webhook(self, body: str, signature: str) -> Webhook | None:
         return self._gateway.read_webhook(body, signature)
 
-    async def find(self, reference: str) -> Outcome:
-        return await _measured("find", self._gateway.find(reference))
+    async def find(self, reference: str, *, gateway_id: str | None = None) -> Outcome:
+        return await _measured("find", self._gateway.find(reference, gateway_id=gateway_id))
 
     async def authorise(self, reference: str, amount: Money, payment_method: str, *, key: str) -> Outcome:
         return await _measured("authorise", self._gateway.authorise(reference, amount, payment_method, key=key))
