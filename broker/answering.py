@@ -16,6 +16,7 @@ from prometheus_client import Counter
 from broker import answers
 from broker.injection import pick
 from broker.lane import Answer, Ask, LaneError, Request, Requester, refuse
+from broker.logs import trace_of, working_on
 from broker.outbox import Origin
 from broker.reader import Json, Reader
 from broker.reading import read
@@ -63,6 +64,7 @@ class Answering:
     async def __call__(self, request: Request) -> Answer:
         """The answer; never raises."""
         began = time.perf_counter()
+        working_on(partial(_ids, request))
         answerer = self._service.answerers.get(request.topic)
         outcome: Answer | Refusal = nobody_there() if answerer is None else await self._safely(answerer, request)
         answer = refuse(outcome) if isinstance(outcome, Refusal) else outcome
@@ -76,15 +78,15 @@ class Answering:
             async with asyncio.timeout(request.seconds_left) as deadline:
                 return await self._answer(answerer, request)
         except (LaneError, BrokerAwayError) as error:
-            log.warning("another service did not answer", topic=request.topic, error=repr(error))
+            log.warning("another service did not answer", error=error)
             return temporarily_unavailable()
         except Exception as error:
             if isinstance(error, TimeoutError) and deadline.expired():
                 return deadline_passed()
             if was_broken_off(error):
-                log.warning("the database is away", topic=request.topic, error=repr(error))
+                log.warning("the database is away", error=error)
                 return temporarily_unavailable()
-            log.exception("a request failed", topic=request.topic, request_id=request.request_id)
+            log.exception("a request failed")
             return request_failed()
 
     async def _answer(self, answerer: Answerer, request: Request) -> Answer | Refusal:
@@ -191,6 +193,10 @@ async def _once(
 
 def _answered_with(result: bytes | Refusal, news: str | None = None) -> Answer | Refusal:
     return result if isinstance(result, Refusal) else Answer(result, news=news)
+
+
+def _ids(request: Request) -> dict[str, str | None]:
+    return {"topic": request.topic, "request_id": request.request_id, "trace": trace_of(request.traceparent)}
 
 
 def _may_not(answerer: Answerer, caller: Caller) -> Refusal | None:

@@ -24,7 +24,7 @@ async def do_forever(service: Service, chore: Chore, database: Database | None, 
         try:
             again = await _once(service, chore, database, requester)
         except DatabaseAwayError as error:
-            log.warning("what is done again and again waits for the database", what=name, error=str(error))
+            log.warning("what is done again and again waits for the database", what=name, error=error)
             again = False
         except Exception:
             failures.inc()

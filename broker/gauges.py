@@ -102,7 +102,7 @@ class Gauges(Collector):
         except Exception as error:
             self._failures[gauge.name].inc()
             if gauge not in self._missing:
-                log.warning("a figure can't be looked up", gauge=gauge.name, error=repr(error))
+                log.warning("a figure can't be looked up", gauge=gauge.name, error=error)
             self._missing.add(gauge)
             return None
         self._missing.discard(gauge)

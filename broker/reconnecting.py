@@ -110,7 +110,7 @@ class Reconnecting(Generic[C]):
                 failures += 1
                 self._refusal = error if isinstance(error, LoginRefusedError) else None
                 if failures == 1:
-                    log.warning("the broker can't be reached, trying on", link=self.name, error=repr(error))
+                    log.warning("the broker can't be reached, trying on", link=self.name, error=error)
             finally:
                 self._lose(self._closed)
             if self._refusal is not None:

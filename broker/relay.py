@@ -84,7 +84,7 @@ class Relay:
                 await self._work()
             except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
                 if not said:
-                    log.warning("the relay lost the database, trying on", error=repr(error))
+                    log.warning("the relay lost the database, trying on", error=error)
                 said = True
             except Exception:
                 log.exception("the relay failed, trying on")
@@ -181,7 +181,7 @@ class Relay:
                     self._one_by_one = True
                     break
                 _refused(exchange).inc()
-                log.warning("the broker refused a message, it waits", topic=row["topic"], error=str(error)[:300])
+                log.warning("the broker refused a message, it waits", topic=row["topic"], error=error)
                 return sent, (row["id"], str(error)[:1000])
             except BrokerAwayError:
                 break

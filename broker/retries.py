@@ -36,9 +36,7 @@ class Retries:
     async def try_again(self, message: Incoming, tier: str, error: BaseException) -> None:
         """Send the message to a retry tier."""
         headers = {**message.headers, "attempt": message.attempt + 1, "failures": _history(message.headers, error)}
-        log.warning(
-            "a message failed, it is tried again", queue=message.queue, tier=tier, id=message.id, error=repr(error)
-        )
+        log.warning("a message failed, it is tried again", tier=tier, error=error)
         await self._certainly(topology.RETRIES, topology.way_home(tier, message.queue), message.body, headers)
         RETRIED.labels(message.queue, tier).inc()
 
@@ -57,7 +55,7 @@ class Retries:
             "stack": stack,
             "failures": _history(headers, error),
         }
-        log.error("a message was given up on", queue=queue, id=headers.get("cloudEvents_id"), error=repr(error))
+        log.error("a message was given up on", queue=queue, message_id=headers.get("cloudEvents_id"), error=error)
         await self._certainly(topology.DEAD_LETTERS, queue, body, buried)
         DEAD_LETTERED.labels(queue).inc()
 
@@ -68,9 +66,7 @@ class Retries:
                 await self._publisher.publish(exchange, key, body, headers, mandatory=True)
                 return
             except (BrokerAwayError, PublishRefusedError) as error:
-                log.warning(
-                    "a failed message can't be passed on yet", exchange=exchange, key=key, error=str(error)[:300]
-                )
+                log.warning("a failed message can't be passed on yet", exchange=exchange, key=key, error=error)
                 await asyncio.sleep(1)
 
 

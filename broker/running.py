@@ -31,6 +31,7 @@ from broker.injection import pick
 from broker.lane import DEFAULT_SECONDS, Ask, Requester
 from broker.lane.carriers import Carrier
 from broker.liveness import Liveness
+from broker.logs import SHIP_TO, BadCollectorError, configure_logging
 from broker.migrate import migrate
 from broker.outbox import Origin
 from broker.presence import Herald
@@ -39,7 +40,7 @@ from broker.relay import Relay
 from broker.retries import Retries
 from broker.service import Service
 from broker.subscriptions import GRACE, Subscriptions
-from broker.telemetry import configure_logging, log
+from broker.telemetry import log
 from broker.transaction import Database, DatabaseAwayError, Transaction
 from broker.vitals import vitals
 
@@ -123,7 +124,10 @@ async def running(
 
 def run(service: Service) -> None:
     """Run a service as a process of its own. Exits 1 with one sentence if it can't start."""
-    configure_logging(service.name)
+    try:
+        configure_logging(service.name, ship_to=os.environ.get(SHIP_TO))
+    except BadCollectorError as error:
+        sys.exit(f"{service.name}: {error}")
     amqp_url = os.environ.get("HEDGEROW_AMQP_URL")
     if not amqp_url:
         sys.exit(

@@ -9,7 +9,7 @@ without a transaction hears its queue's messages one at a time, in the queue's o
 import asyncio
 import contextlib
 import time
-from functools import cache
+from functools import cache, partial
 
 import aio_pika
 from pydantic import ValidationError
@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from broker import inbox
 from broker.injection import Attempt, pick
 from broker.lane import DEFAULT_SECONDS, Ask, Requester
+from broker.logs import trace_of, working_on
 from broker.message import Incoming, MalformedMessageError, incoming
 from broker.outbox import Origin
 from broker.reader import Reader
@@ -69,17 +70,18 @@ class Settlement:
         except MalformedMessageError as error:
             await self._retries.bury(listener.queue, raw.body, dict(raw.headers), error)
             return
+        working_on(partial(_ids, message))
         deliveries = _deliveries(raw)
         while True:
             try:
                 await self._try(listener, message, deliveries)
                 return
             except DatabaseAwayError as error:
-                log.warning("a message waits for the database", queue=message.queue, id=message.id, error=str(error))
+                log.warning("a message waits for the database", error=error)
                 await self._until_the_database_is_back()
             except Exception:
                 # Raised by the passing on itself. Letting go now would keep the message unacknowledged for ever.
-                log.exception("a message could not be settled, trying on", queue=message.queue, id=message.id)
+                log.exception("a message could not be settled, trying on")
                 await asyncio.sleep(PAUSE)
 
     async def _until_the_database_is_back(self) -> None:
@@ -177,12 +179,23 @@ class Settlement:
         return claim is inbox.Claim.OURS
 
 
+def _ids(message: Incoming) -> dict[str, str | None]:
+    origin = message.origin
+    return {
+        "queue": message.queue,
+        "message_id": message.id,
+        "aggregate": message.aggregate,
+        "correlation_id": origin.correlation_id,
+        "trace": trace_of(origin.traceparent),
+    }
+
+
 def _note(claim: inbox.Claim, message: Incoming, transaction: Transaction) -> None:
     """Count what is not ours; a parked message needs the transaction, a duplicate does not."""
     if claim is inbox.Claim.DUPLICATE:
         transaction.abandon()
         DUPLICATES.labels(message.queue).inc()
-        log.info("a duplicate was suppressed", queue=message.queue, id=message.id)
+        log.info("a duplicate was suppressed")
     else:
         PARKED.labels(message.queue).inc()
 

@@ -4,8 +4,6 @@ Promise: labels are bounded (services, topics, queues; never ids), and nothing i
 counted here.
 """
 
-import logging
-import sys
 from collections.abc import Iterable
 
 import structlog
@@ -46,6 +44,10 @@ PUBLISHED = Counter("hedgerow_outbox_published", "Outbox rows published and conf
 REFUSED_ROWS = Counter("hedgerow_outbox_refused", "Publishes that the broker refused or returned.", ["exchange"])
 CHORE_FAILURES = Counter("hedgerow_chore_failures", "Runs of a chore that failed.", ["chore"])
 REFUSED_CLAIMS = Counter("hedgerow_presence_refused", "Manifests or claims that were refused.", ["reason"])
+LOG_LINES_SHIPPED = Counter("hedgerow_log_lines_shipped", "Log lines that the collector took.")
+LOG_LINES_LOST = Counter(
+    "hedgerow_log_lines_lost", "Log lines that were lost, because the collector was away for long."
+)
 GAUGE_FAILURES = Counter("hedgerow_gauge_failures", "Figures that could not be looked up.", ["gauge"])
 LOOP_LAG_SECONDS = Histogram(
     "hedgerow_loop_lag_seconds", "How much later than asked for the event loop went on.", buckets=BUCKETS
@@ -62,30 +64,3 @@ def begin_at_zero(queues: Iterable[str]) -> None:
             counter.labels(queue)
         for tier in TIERS:
             RETRIED.labels(queue, tier)
-
-
-def configure_logging(service: str) -> None:
-    """Log to standard output: one JSON object a line, or readable lines on a terminal."""
-    # Plain tracebacks: the pretty ones print local variables, and with them what customers typed.
-    on_a_terminal = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
-    renderers: list[structlog.types.Processor] = (
-        [on_a_terminal]
-        if sys.stdout.isatty()
-        else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
-    )
-    structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            *renderers,
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=structlog.WriteLoggerFactory(file=sys.stdout),
-        cache_logger_on_first_use=False,
-    )
-    structlog.contextvars.bind_contextvars(service=service)
-    # They say the same loss dozens of times, with stacks; our links say it once.
-    for name in ("aiormq", "aio_pika"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)
-    logging.basicConfig(level=logging.WARNING, stream=sys.stdout, format="%(levelname)s %(name)s %(message)s")

@@ -145,7 +145,7 @@ class Watcher:
                 self.registry.bye(Bye.model_validate_json(message.body), login=login)
         except ValidationError as error:
             REFUSED_CLAIMS.labels("not a presence message").inc()
-            log.warning("a presence message was refused", login=login, key=key, error=str(error)[:300])
+            log.warning("a presence message was refused", login=login, key=key, error=error)
 
     def _greet(self, hello: Hello, login: str, now: float) -> None:
         known = self.registry.services.get(hello.manifest.service)

@@ -5,7 +5,7 @@ import sys
 from importlib.metadata import version
 
 from broker.exposition import BadMetricsAddressError, expose
-from broker.telemetry import configure_logging
+from broker.logs import SHIP_TO, BadCollectorError, configure_logging
 from edge_api.serve import serve
 from edge_api.settings import BadSettingError, settings_from
 
@@ -14,10 +14,10 @@ def main() -> None:
     """Serve until SIGTERM. A setting that is no good ends it with one sentence and status 1."""
     try:
         settings = settings_from(os.environ)
-        configure_logging("edge")
+        configure_logging("edge", ship_to=os.environ.get(SHIP_TO))
         expose("edge", version("hedgerow"), os.environ)
         serve(settings)
-    except (BadSettingError, BadMetricsAddressError) as error:
+    except (BadSettingError, BadMetricsAddressError, BadCollectorError) as error:
         sys.exit(str(error))
 
 

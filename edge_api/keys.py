@@ -62,7 +62,7 @@ class KeyRing:
             except KeysUnavailableError as error:
                 failures += 1
                 if failures == WARN_AFTER_FAILURES:
-                    log.warning("the keys of the tokens can't be had, trying on", error=str(error))
+                    log.warning("the keys of the tokens can't be had, trying on", error=error)
             await asyncio.sleep(NOT_MORE_OFTEN_THAN if failures else REFRESH_EVERY)
 
     async def _ask_again(self) -> None:

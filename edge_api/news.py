@@ -49,7 +49,7 @@ class News:
                 try:
                     await self._bind(channel)
                 except BrokerAwayError as error:
-                    log.warning("events can't be heard, nothing is cached", error=str(error))
+                    log.warning("events can't be heard, nothing is cached", error=error)
                 else:
                     self._generation = generation
 

@@ -104,7 +104,7 @@ class Shared:
             return [[float(next(said)) for _ in charge] for charge in charges]
         except (RedisError, OSError, TimeoutError) as error:
             self._away_until = time.monotonic() + AWAY_SECONDS
-            log.warning("Redis is away, this edge counts for itself", error=str(error) or type(error).__name__)
+            log.warning("Redis is away, this edge counts for itself", error=error)
             return [None] * len(charges)
 
 

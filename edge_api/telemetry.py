@@ -1,19 +1,19 @@
 """What the edge says about itself: a log line and two figures a request.
 
 Promise: labels and log lines hold route templates, never paths, query strings or anything else that a client wrote.
-A line is one JSON object, like those of broker.telemetry, but cheaper: what the requests of one kind have in common is
+A line is one JSON object, like those of broker.logs, but cheaper: what the requests of one kind have in common is
 rendered once, and lines are written together, soon.
 """
 
 import asyncio
 import json
-import sys
 import time
 from datetime import UTC, datetime
 from functools import lru_cache
 
 from prometheus_client import Counter, Histogram
 
+from broker.logs import in_ecs, output
 from edge_api.gateway import Visit
 
 REQUESTS = Counter("hedgerow_http_requests", "HTTP requests answered.", ["route", "method", "status"])
@@ -40,21 +40,25 @@ class Telemetry:
         if not self._lines:
             asyncio.get_running_loop().call_later(FLUSH_AFTER_SECONDS, self.flush)
         self._lines.append(
-            f'{facts}, "ms": {seconds * 1000:.2f}, "request_id": "{visit.request_id}", "timestamp": "{_now()}"}}\n'
+            f'{facts}, "event.duration": {seconds * 1e9:.0f}, "http.request.id": "{visit.request_id}",'
+            f' "@timestamp": "{_now()}"}}\n'
         )
 
     def flush(self) -> None:
         """Write out the lines."""
         lines, self._lines = self._lines, []
-        sys.stdout.write("".join(lines))
-        sys.stdout.flush()
+        output.write("".join(lines))
+        output.flush()
 
 
 @lru_cache(maxsize=4096)
 def _kind(method: str, route: str, status: int, service: str | None) -> tuple[Counter, Histogram, str]:
     """The counters of a kind of request, and what all its log lines say."""
-    facts = {"event": "request", "method": method, "route": route, "status": status, "answered_by": service}
-    line = json.dumps({"service": "edge", "level": "info", **facts})
+    facts = in_ecs({"service": "edge", "level": "info", "event": "request", "route": route, "answered_by": service}) | {
+        "http.request.method": method,
+        "http.response.status_code": status,
+    }
+    line = json.dumps(facts)
     return REQUESTS.labels(route, method, f"{status // 100}xx"), SECONDS.labels(route, method), line.removesuffix("}")
 
 

@@ -91,7 +91,7 @@ class Taking:
             request = request_from(topic, delivered.body, properties.headers, default_id=properties.message_id)
         except MalformedRequestError as error:
             LANE_DROPPED.labels("malformed").inc()
-            log.warning("a request was dropped", topic=topic, error=str(error)[:300])
+            log.warning("a request was dropped", topic=topic, error=error)
             return
         if request.seconds_left <= 0:
             LANE_DROPPED.labels("expired").inc()
@@ -115,7 +115,7 @@ class Taking:
             await request.reply(queue, request.properties.correlation_id, answer, left)
         except BrokerAwayError as error:
             LANE_DROPPED.labels("reply-not-sent").inc()
-            log.warning("a reply could not be sent", topic=request.key, error=repr(error))
+            log.warning("a reply could not be sent", topic=request.key, error=error)
 
     async def _set_aside(self, request: Delivered, exchange: str, key: str) -> None:
         """Pass a copy on. One that can't be passed on is given up: a request that stays unacknowledged would block
@@ -136,4 +136,4 @@ class Taking:
             )
         except (BrokerAwayError, PublishRefusedError) as error:
             LANE_DROPPED.labels("not-set-aside").inc()
-            log.error("a request that was delivered again is lost", topic=request.key, error=repr(error))
+            log.error("a request that was delivered again is lost", topic=request.key, error=error)

@@ -72,6 +72,8 @@ async def test_an_instance_whose_relay_fails_does_not_go_on_without_it(
         ("HEDGEROW_DATABASE_URL", "postgresql://nobody:wrong@127.0.0.1:1/nowhere", "is HEDGEROW_DATABASE_URL right?"),
         ("HEDGEROW_DATABASE_URL", "", "set HEDGEROW_DATABASE_URL"),
         ("HEDGEROW_AMQP_URL", "", "set HEDGEROW_AMQP_URL"),
+        ("HEDGEROW_METRICS_PORT", "none", "HEDGEROW_METRICS_PORT is 'none', which is not a port"),
+        ("HEDGEROW_LOGS_TCP", "nowhere", "HEDGEROW_LOGS_TCP is 'nowhere', which is no address"),
     ],
 )
 def test_a_service_that_can_not_start_says_why_in_one_sentence(

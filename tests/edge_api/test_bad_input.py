@@ -135,7 +135,7 @@ async def test_a_body_that_breaks_off_is_refused_and_its_client_counts_as_gone(
     await world.app({**A_POST, "headers": []}, receive, send)
     assert [message["status"] for message in sent if message["type"] == "http.response.start"] == [400]
     assert world.lane.asked == []
-    assert [line["status"] for line in world.lines(capsys)] == [499]
+    assert [line["http.response.status_code"] for line in world.lines(capsys)] == [499]
 
 
 @pytest.mark.parametrize("chunks", [[b"{}"], [b"{", b"}"]])

@@ -258,4 +258,4 @@ async def test_a_defect_is_logged_once_and_tells_nothing(world: World, capsys: p
     assert (response.status_code, response.json()["type"]) == (500, "/problems/internal-error")
     assert "secret" not in response.text
     assert [entry["event"] for entry in logs] == ["a request failed"]
-    assert [line["status"] for line in world.lines(capsys)] == [500]
+    assert [line["http.response.status_code"] for line in world.lines(capsys)] == [500]

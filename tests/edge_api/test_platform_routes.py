@@ -123,4 +123,4 @@ async def test_a_defect_here_is_logged_once_too(
         response = await world.client.get("/services", headers=bearing(world.token(roles=["staff"])))
     assert (response.status_code, response.json()["type"]) == (500, "/problems/internal-error")
     assert [entry["event"] for entry in logs] == ["a request failed"]
-    assert [line["status"] for line in world.lines(capsys)] == [500]
+    assert [line["http.response.status_code"] for line in world.lines(capsys)] == [500]

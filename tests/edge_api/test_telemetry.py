@@ -7,6 +7,7 @@ import pytest
 from prometheus_client import REGISTRY
 from prometheus_client.samples import Sample
 
+from broker.logs import ECS_VERSION
 from tests.edge_api.world import World
 from tests.support.eventually import eventually
 
@@ -16,35 +17,36 @@ Captured = pytest.CaptureFixture[str]
 async def test_a_request_leaves_one_line_without_anything_that_the_client_wrote(world: World, capsys: Captured) -> None:
     response = await world.client.get("/things/anna@example.org", headers={"x-request-id": "mine"})
     (line,) = world.lines(capsys)
-    assert line.pop("ms") >= 0
-    assert abs(datetime.fromisoformat(line.pop("timestamp")) - datetime.now(UTC)).total_seconds() < 5
+    assert line.pop("event.duration") >= 0
+    assert abs(datetime.fromisoformat(line.pop("@timestamp")) - datetime.now(UTC)).total_seconds() < 5
     assert line == {
-        "service": "edge",
-        "level": "info",
-        "event": "request",
-        "method": "GET",
-        "route": "/things/{id}",
-        "status": 200,
-        "request_id": response.headers["x-request-id"],
-        "answered_by": "shop",
+        "ecs.version": ECS_VERSION,
+        "service.name": "edge",
+        "log.level": "info",
+        "message": "request",
+        "http.request.method": "GET",
+        "http.response.status_code": 200,
+        "http.request.id": response.headers["x-request-id"],
+        "labels.route": "/things/{id}",
+        "labels.answered_by": "shop",
     }
 
 
 @pytest.mark.parametrize(
     ("method", "url", "line"),
     [
-        ("GET", "/healthz", {"route": "/healthz", "status": 200, "answered_by": None}),
-        ("GET", "/nothing", {"route": "-", "status": 404, "answered_by": None}),
-        ("POST", "/mine", {"route": "-", "status": 405, "answered_by": None}),
-        ("GET", "/mine", {"route": "/mine", "status": 401, "answered_by": "shop"}),
+        ("GET", "/healthz", ("/healthz", 200, None)),
+        ("GET", "/nothing", ("-", 404, None)),
+        ("POST", "/mine", ("-", 405, None)),
+        ("GET", "/mine", ("/mine", 401, "shop")),
     ],
 )
 async def test_every_end_of_a_request_leaves_one_line(
-    world: World, capsys: Captured, method: str, url: str, line: dict[str, object]
+    world: World, capsys: Captured, method: str, url: str, line: tuple[str, int, str | None]
 ) -> None:
     await world.client.request(method, url)
     (logged,) = world.lines(capsys)
-    assert {name: logged[name] for name in line} == line
+    assert (logged["labels.route"], logged["http.response.status_code"], logged.get("labels.answered_by")) == line
 
 
 async def test_lines_are_written_soon_and_in_order(world: World, capsys: Captured) -> None:
@@ -53,7 +55,7 @@ async def test_lines_are_written_soon_and_in_order(world: World, capsys: Capture
     routes: list[str] = []
 
     async def are_written() -> bool:
-        routes.extend(json.loads(line)["route"] for line in capsys.readouterr().out.splitlines())
+        routes.extend(json.loads(line)["labels.route"] for line in capsys.readouterr().out.splitlines())
         return routes == ["/things/{id}", "/things", "/healthz"]
 
     await eventually(are_written, within=2)

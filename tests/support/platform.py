@@ -20,6 +20,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 import httpx
 
+from broker.logs import FIELDS
 from edge_api.limits import DEFAULTS
 from infra.launcher.leftovers import end_leftovers
 from infra.launcher.lock import running_launcher
@@ -138,7 +139,8 @@ class Platform:
         return httpx.get(url, auth=login, timeout=10, trust_env=False).raise_for_status().json()
 
     def log(self, name: str) -> list[dict[str, Any]]:
-        """What a process, its killed predecessors included, wrote: a line that is no JSON is `{"event": line}`."""
+        """What a process, its killed predecessors included, wrote, by the names of the code: a line that is no JSON is
+        `{"event": line}`."""
         lines = (self.state.logs / f"{name}.log").read_text(errors="replace").splitlines()
         return [_entry(line) for line in lines if line]
 
@@ -192,4 +194,7 @@ def _entry(line: str) -> dict[str, Any]:
         entry = json.loads(line)
     except ValueError:
         return {"event": line}
-    return entry if isinstance(entry, dict) else {"event": line}
+    if not isinstance(entry, dict):
+        return {"event": line}
+    names = {field: name for name, field in FIELDS.items()}
+    return {names.get(field, field.removeprefix("labels.")): fact for field, fact in entry.items()}

@@ -10,6 +10,7 @@ import pytest
 from infra.launcher.failure import Failure
 from infra.launcher.prometheus import binaries
 from infra.launcher.provision import Servers
+from tests.support.collector import Collector, collecting
 from tests.support.customer import Customer, customer_of, staff_of
 from tests.support.platform import Platform, running_platform
 from tests.support.servers import RealServers
@@ -39,10 +40,21 @@ def on_shared_servers(
 
 
 @pytest.fixture(scope="session")
-def platform(servers: RealServers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
+def collector() -> Iterator[Collector]:
+    """Who gets all log lines of the platform."""
+    with collecting() as it:
+        yield it
+
+
+@pytest.fixture(scope="session")
+def platform(
+    servers: RealServers, collector: Collector, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Platform]:
     """The platform, monitored where there is a Prometheus for this machine."""
     monitored = ("--with", "monitoring") if has_prometheus() else ()
-    with on_shared_servers(servers, tmp_path_factory.mktemp("platform"), *monitored) as it:
+    ship_to = f"127.0.0.1:{collector.port}"
+    folder = tmp_path_factory.mktemp("platform")
+    with on_shared_servers(servers, folder, *monitored, settings={"HEDGEROW_LOGS_TCP": ship_to}) as it:
         yield it
 
 

@@ -64,7 +64,7 @@ async def _outcome(gateway: Gateway, payment: Payment, act: Act) -> Outcome | No
     try:
         return await _ask(gateway, payment, act)
     except GatewayUnknown as error:
-        log.warning("the outcome at the gateway is not known", order_id=str(payment.order_id), error=str(error))
+        log.warning("the outcome at the gateway is not known", order_id=str(payment.order_id), error=error)
         return None
 
 

@@ -152,7 +152,7 @@ class Wire(asyncio.Protocol):
             self._reader.feed(data)
         except FramingError as error:
             LANE_DROPPED.labels("frame-violation").inc()
-            log.error("the broker broke the protocol", error=str(error), exc_info=error.__cause__)
+            log.error("the broker broke the protocol", error=error, exc_info=error.__cause__)
             self.abort(BrokerAwayError(f"the broker broke the protocol: {error}"))
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -131,7 +131,7 @@ class _Consuming:
                     await self._take(self._delivered(delivery))
         except Exception as error:  # whatever a stranger wrote: what stays unacknowledged uses up the prefetch
             LANE_DROPPED.labels("malformed").inc()
-            log.warning("a request was dropped", error=repr(error)[:300])
+            log.warning("a request was dropped", error=error)
             self._acknowledging.finish(delivery.tag)
         finally:
             del self.running[delivery.tag]
