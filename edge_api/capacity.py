@@ -14,7 +14,7 @@ from prometheus_client import Counter as Total
 from contracts.presence import Route
 from edge_api.problems import RefusedError, overloaded
 
-SHED = Total("hedgerow_http_shed", "Requests turned away because too many were under way.", ["service"])
+SHED = Total("hedgerow_http_shed", "Requests turned away because too many were under way.", ["peer"])
 AT_ONCE = 512
 
 

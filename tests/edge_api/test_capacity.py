@@ -32,7 +32,7 @@ def slow(world: World) -> Slow:
 
 
 async def test_a_slow_service_is_asked_so_much_and_no_more_and_others_go_on(world: World, slow: Slow) -> None:
-    shed = Counting("hedgerow_http_shed_total", service="shop")
+    shed = Counting("hedgerow_http_shed_total", peer="shop")
     asked = [asyncio.create_task(world.client.post("/things")) for _ in range(10)]
     turned_away, _ = await asyncio.wait(asked, return_when=asyncio.FIRST_COMPLETED)
     while len(turned_away) < 2:
