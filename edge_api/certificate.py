@@ -44,7 +44,7 @@ class Certificate:
             try:
                 self.check()
             except CertificateError as error:
-                log.error("the new certificate can't be used, the old one stays", error=str(error))
+                log.error("the new certificate can't be used, the old one stays", error=error)
             else:
                 log.info("the certificate is renewed", file=str(self.chain))
                 renew()
