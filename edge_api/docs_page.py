@@ -135,8 +135,9 @@ def _schemas(document: Document) -> Iterator[str]:
     yield '<section><h2 id="schemas">Schemas</h2>'
     for name, schema in sorted(document["components"]["schemas"].items()):
         yield f'<article><h3 id="{_id("schema", name)}">{escape(name)}</h3>'
-        yield f"<p>{_prose(schema.get('description', ''))}</p>"
-        if "properties" in schema:
+        is_object = isinstance(schema, dict)  # a definition may also be just true or false
+        yield f"<p>{_prose(schema.get('description', '') if is_object else '')}</p>"
+        if is_object and "properties" in schema:
             yield from _fields(schema)
         else:
             yield f"<p>{_type(schema)}</p>"
