@@ -69,7 +69,9 @@ def _parser() -> argparse.ArgumentParser:
     up.add_argument("--detach", action="store_true", help="return when it is ready; `down` stops it")
     up.add_argument("--servers-only", action="store_true", help="only RabbitMQ and PostgreSQL")
     up.add_argument("--without", action="append", default=[], metavar="SERVICE", help="leave it out (may be repeated)")
-    up.add_argument("--with", action="append", default=[], dest="profiles", metavar="PROFILE", help="also: monitoring")
+    up.add_argument(
+        "--with", action="append", default=[], dest="profiles", metavar="PROFILE", help="also: monitoring, redis"
+    )
     up.add_argument("--in-background", action="store_true", help=argparse.SUPPRESS)
     commands.add_parser("down", help="stop the platform")
     commands.add_parser("demo", help="place an order and watch it")

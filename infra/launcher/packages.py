@@ -1,5 +1,5 @@
-"""RabbitMQ and Prometheus from Debian's or Ubuntu's own packages, unpacked into a folder: no root, and nothing is
-installed."""
+"""RabbitMQ, Prometheus and Redis from Debian's or Ubuntu's own packages, unpacked into a folder: no root, and nothing
+is installed."""
 
 import fcntl
 import os
@@ -39,6 +39,11 @@ def unpack_rabbitmq(folder: Path) -> Path:
 def unpack_prometheus(folder: Path) -> Path:
     """The same for Prometheus with what its pages need. It finds them when it is started in the unpacked root."""
     return _unpack("Prometheus", folder / "prometheus", _prometheus)
+
+
+def unpack_redis(folder: Path) -> Path:
+    """The same for Redis with the libraries that this machine lacks."""
+    return _unpack("Redis", folder / "redis", _redis)
 
 
 def _unpack(what: str, root: Path, wanted: Wanted) -> Path:
@@ -94,6 +99,12 @@ def _rabbitmq(downloads: Path, options: list[str]) -> list[str]:
     known = _closure("rabbitmq-server", downloads, options)
     wanted = [name for name in known if name.startswith(("erlang-", "rabbitmq-"))]
     return wanted + [name for name in known if re.match(r"lib|zlib", name) and not _is_installed(name)]
+
+
+def _redis(downloads: Path, options: list[str]) -> list[str]:
+    known = _closure("redis-server", downloads, options)
+    wanted = [name for name in known if name.startswith("redis-")]
+    return wanted + [name for name in known if name.startswith("lib") and not _is_installed(name)]
 
 
 def _prometheus(downloads: Path, options: list[str]) -> list[str]:

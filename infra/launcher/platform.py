@@ -13,13 +13,14 @@ from infra.launcher.progress import Progress, shown
 from infra.launcher.prometheus import keep_targets, prometheus, will_fetch
 from infra.launcher.provision import Servers, without_login
 from infra.launcher.readiness import wait_until_ready
+from infra.launcher.redis import redis
 from infra.launcher.seed import NotOurs, seed
 from infra.launcher.servers import start_servers
 from infra.launcher.services import Addresses
 from infra.launcher.state import State
 from infra.launcher.supervisor import Supervisor
 
-PROFILES = ("monitoring",)
+PROFILES = ("monitoring", "redis")
 """What `up` starts only when it is told to."""
 
 
@@ -67,6 +68,8 @@ class Platform:
         self._addresses |= asdict(servers)
         if "monitoring" in self._profiles:
             await self._start_prometheus()
+        if "redis" in self._profiles:
+            await self._start_redis()
         if not self._servers_only:
             with self._progress.step("Starting the services", "Services and edge are ready"):
                 await self._start_services(servers)
@@ -84,7 +87,7 @@ class Platform:
         programs = await asyncio.gather(
             *sandbox,
             *(asyncio.to_thread(services.worker, self._state, servers, addresses, name) for name in self._services),
-            asyncio.to_thread(services.edge, self._state, servers, port),
+            asyncio.to_thread(services.edge, self._state, servers, port, self._addresses.get("redis")),
         )
         for name in (*self._services, "edge"):
             self._metrics[name] = self._state.port(f"metrics.{name}")
@@ -101,6 +104,11 @@ class Platform:
             self._addresses["prometheus"], program = await asyncio.to_thread(prometheus, self._state)
             await self._supervisor.start(program)
         self._following = asyncio.create_task(keep_targets(self._state, self._metrics))
+
+    async def _start_redis(self) -> None:
+        with self._progress.step("Starting Redis", "Redis is ready"):
+            self._addresses["redis"], program = await asyncio.to_thread(redis, self._state)
+            await self._supervisor.start(program)
 
     def _seed(self) -> None:
         try:

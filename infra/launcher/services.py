@@ -79,10 +79,12 @@ def worker(state: State, servers: Servers, addresses: Addresses, service: str) -
     return _module(state, service, f"workers.{service}", environment)
 
 
-def edge(state: State, servers: Servers, port: int) -> Program:
+def edge(state: State, servers: Servers, port: int, redis: str | None = None) -> Program:
     """The door; it has a broker login and no database."""
     environment = {name: os.environ[name] for name in EDGE_SETTINGS if name in os.environ}
     environment |= {"HEDGEROW_AMQP_URL": provision_login(state, servers, "edge"), "HEDGEROW_PORT": str(port)}
+    if redis is not None:
+        environment["HEDGEROW_REDIS_URL"] = redis
     # A service that was started with the platform's own login may speak under any name.
     environment["HEDGEROW_TRUSTED_LOGINS"] = unquote(urlsplit(servers.amqp).username or "guest")
     if servers.rabbitmq_management:
