@@ -31,7 +31,9 @@ _CLAIMS = jwt.JWTClaimsRegistry(
     iss={"essential": True, "value": ISSUER},
     aud={"essential": True, "value": AUDIENCE},
     exp={"essential": True},
+    iat={"essential": True},
     sub={"essential": True},
+    jti={"essential": True},
 )
 _MALFORMED = (JoseError, ValueError, TypeError, KeyError, AttributeError, RecursionError)
 

@@ -23,11 +23,11 @@ def main() -> None:
 
 
 def signer() -> Signer:
-    """The platform's signing key."""
+    """The platform's signing keys."""
     if not os.environ.get(KEY_FILE):
         sys.exit(f"{KEY_FILE} is not set: it names the PEM file with the P-256 private key that signs access tokens.")
     try:
-        return Signer(_read(KEY_FILE))
+        return Signer(_read(KEY_FILE), file=Path(os.environ[KEY_FILE]))
     except ValueError:
         sys.exit(f"{KEY_FILE} names {os.environ[KEY_FILE]}, which does not hold a P-256 private key in PEM form.")
 

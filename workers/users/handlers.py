@@ -32,6 +32,7 @@ from workers.users.rules import CUSTOMER, STAFF, Verdict, judged, normalised, pr
 from workers.users.tables import UserRow
 from workers.users.tokens import Signer, fresh_refresh_token
 
+REREAD_SECONDS = 5.0
 service = Service("users", says=(UserCreated,), migrations="workers.users.migrations")
 
 
@@ -81,7 +82,8 @@ async def refresh_session(ask: RefreshSession, tx: Transaction, signer: Signer) 
     if family is None:
         return bad_refresh_token()
     session, token = family
-    now, successor = datetime.now(UTC), signer.successor(ask.refresh_token)
+    now, successors = datetime.now(UTC), signer.successors(ask.refresh_token)
+    successor = successors[0]
     match judged(ended_at=session.ended_at, expires_at=token.expires_at, spent_at=token.spent_at, now=now):
         case Verdict.REFUSE:
             return bad_refresh_token()
@@ -91,6 +93,8 @@ async def refresh_session(ask: RefreshSession, tx: Transaction, signer: Signer) 
             return bad_refresh_token()
         case Verdict.ROTATE:
             await store.rotate(tx.session, token, successor, now)
+        case Verdict.REPEAT:
+            successor = await store.known_token(tx.session, successors) or successor
     user = await store.owner(tx.session, session)
     return signer.tokens(user.id, user.roles, session=session.id, refresh_token=successor, now=now)
 
@@ -119,6 +123,12 @@ async def change_me(ask: ChangeMe, tx: Transaction, caller: Caller) -> User | Re
 @service.answers(GetKeys, http=Http("GET", JWKS_PATH, who="anyone"))
 async def get_keys(question: GetKeys, signer: Signer) -> Jwks:
     return signer.keys()
+
+
+@service.every(seconds=REREAD_SECONDS)
+async def take_up_new_keys(signer: Signer) -> None:
+    """So that keys change without a restart. A file that makes no sense is complained of; the keys stay as they are."""
+    signer.reread()
 
 
 @service.at_start

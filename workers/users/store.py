@@ -70,6 +70,13 @@ async def locked_family(db: AsyncSession, refresh_token: str) -> tuple[SessionRo
     return (session, token) if session and token else None
 
 
+async def known_token(db: AsyncSession, candidates: Sequence[str]) -> str | None:
+    """The first of these refresh tokens that was ever given out."""
+    wanted = {fingerprint(token): token for token in candidates}
+    known = await db.scalars(select(col(RefreshTokenRow.sha256)).where(col(RefreshTokenRow.sha256).in_(wanted)))
+    return next((wanted[sha256] for sha256 in known), None)
+
+
 async def owner(db: AsyncSession, session: SessionRow) -> UserRow:
     """Whose log-in it is."""
     return (await db.scalars(select(UserRow).where(col(UserRow.id) == session.user_id))).one()

@@ -7,9 +7,12 @@ fingerprints are kept, and neither a stolen database nor a spent token leads to 
 
 import hashlib
 import hmac
+import re
 import secrets
 from base64 import urlsafe_b64encode
 from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
 from uuid import UUID, uuid4
 
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -22,22 +25,27 @@ from contracts.tokens import ALGORITHM, AUDIENCE, ISSUER, ROLES_CLAIM, SESSION_C
 from contracts.users import Jwks, Tokens
 
 ACCESS_LIFETIME = timedelta(seconds=600)
+_PEM_BLOCK = re.compile(rb"-----BEGIN [^-]+-----.*?-----END [^-]+-----", re.DOTALL)
 
 
 class Signer:
-    """Speaks for the platform with one P-256 key; every instance must have the same one."""
+    """Speaks for the platform with P-256 keys, of which the first one signs and all are published; every instance must
+    have the same ones."""
 
-    def __init__(self, pem: bytes) -> None:
-        """Raises ValueError where the PEM does not hold a P-256 private key."""
-        self._key = _private_key(pem)
-        self._kid = self._key.thumbprint()
-        secret = HKDF(algorithm=SHA256(), length=32, salt=None, info=b"hedgerow refresh tokens")
-        self._refresh_secret = secret.derive(self._key.as_der(private=True))
+    def __init__(self, pem: bytes, *, file: Path | None = None) -> None:
+        """Raises ValueError where the PEM does not hold P-256 private keys and nothing else."""
+        self._file = file
+        self._pem: bytes | None = None
+        self._take(pem)
+
+    def reread(self) -> None:
+        """Take the keys that the file holds by now. Raises ValueError and OSError, and keeps those it has."""
+        if self._file is not None:
+            self._take(self._file.read_bytes())
 
     def keys(self) -> Jwks:
-        """The public half, named by its RFC 7638 thumbprint."""
-        public = self._key.as_dict(private=False, kid=self._kid, use="sig", alg=ALGORITHM)
-        return Jwks(keys=(public,))
+        """The public halves, named by their RFC 7638 thumbprints."""
+        return Jwks(keys=tuple(map(_published, self._keys)))
 
     def access_token(self, user_id: UUID, roles: list[str], *, session: UUID, now: datetime) -> str:
         """A signed statement of who somebody is, good for `ACCESS_LIFETIME`."""
@@ -52,8 +60,8 @@ class Signer:
             SESSION_CLAIM: str(session),
             ROLES_CLAIM: roles,
         }
-        header = {"alg": ALGORITHM, "typ": TYPE, "kid": self._kid}
-        return jwt.encode(header, claims, self._key, algorithms=[ALGORITHM])
+        header = {"alg": ALGORITHM, "typ": TYPE, "kid": self._keys[0].thumbprint()}
+        return jwt.encode(header, claims, self._keys[0], algorithms=[ALGORITHM])
 
     def tokens(self, user_id: UUID, roles: list[str], *, session: UUID, refresh_token: str, now: datetime) -> Tokens:
         """The answer to a log-in or a refresh."""
@@ -63,9 +71,16 @@ class Signer:
             expires_in=int(ACCESS_LIFETIME.total_seconds()),
         )
 
-    def successor(self, refresh_token: str) -> str:
-        """The one token that follows this one."""
-        return _text(hmac.digest(self._refresh_secret, refresh_token.encode(), "sha256"))
+    def successors(self, refresh_token: str) -> tuple[str, ...]:
+        """The token that follows this one, by each key: a new one spends it for the first, and one that was spent a
+        moment ago may have been spent before the keys changed places."""
+        return tuple(_text(hmac.digest(secret, refresh_token.encode(), "sha256")) for secret in self._refresh_secrets)
+
+    def _take(self, pem: bytes) -> None:
+        if pem != self._pem:
+            self._keys = _private_keys(pem)
+            self._refresh_secrets = tuple(map(_refresh_secret, self._keys))
+            self._pem = pem
 
 
 def fresh_refresh_token() -> str:
@@ -80,6 +95,22 @@ def fingerprint(refresh_token: str) -> bytes:
 
 def _text(token: bytes) -> str:
     return urlsafe_b64encode(token).rstrip(b"=").decode()
+
+
+def _published(key: ECKey) -> dict[str, Any]:
+    return dict(key.as_dict(private=False, kid=key.thumbprint(), use="sig", alg=ALGORITHM))
+
+
+def _refresh_secret(key: ECKey) -> bytes:
+    secret = HKDF(algorithm=SHA256(), length=32, salt=None, info=b"hedgerow refresh tokens")
+    return secret.derive(key.as_der(private=True))
+
+
+def _private_keys(pem: bytes) -> tuple[ECKey, ...]:
+    blocks = _PEM_BLOCK.findall(pem)
+    if not blocks:
+        raise ValueError("no key in PEM form")
+    return tuple(map(_private_key, blocks))
 
 
 def _private_key(pem: bytes) -> ECKey:

@@ -6,7 +6,7 @@ from uuid import UUID, uuid4
 import pytest
 from argon2 import PasswordHasher
 from joserfc import jwt
-from joserfc.jwk import KeySet
+from joserfc.jwk import ECKey, KeySet
 from sqlalchemy import func, select, update
 from sqlmodel import col
 
@@ -25,10 +25,11 @@ from contracts.users import (
     UserCreated,
 )
 from tests.support.harness import Harness
+from workers.users.handlers import service
 from workers.users.passwords import OWASP
 from workers.users.rules import GRACE, REFRESH_LIFETIME
 from workers.users.tables import RefreshTokenRow, SessionRow, UserRow
-from workers.users.tokens import fingerprint
+from workers.users.tokens import Signer, fingerprint
 
 pytestmark = [pytest.mark.servers, pytest.mark.asyncio(loop_scope="module")]
 
@@ -172,6 +173,19 @@ async def test_asked_again_at_once_it_answers_the_same_successor(users: Harness)
     await register(users)
     tokens = await log_in(users)
     assert (await refresh(users, tokens)).refresh_token == (await refresh(users, tokens)).refresh_token
+
+
+async def test_asked_again_while_the_keys_change_it_answers_the_same_successor(users: Harness) -> None:
+    await register(users)
+    tokens = await log_in(users)
+    successor = await refresh(users, tokens)
+    new = ECKey.generate_key("P-256").as_pem(private=True)
+    old: bytes = service.provided[Signer]._pem
+    service.provided[Signer]._take(new + old)
+    try:
+        assert (await refresh(users, tokens)).refresh_token == successor.refresh_token
+    finally:
+        service.provided[Signer]._take(old)
 
 
 async def test_asked_many_times_at_once_it_answers_one_successor(users: Harness) -> None:
