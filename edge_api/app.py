@@ -13,6 +13,7 @@ from edge_api.gateway import Gateway
 from edge_api.keys import KeyRing, keys_target, over_the_lane
 from edge_api.lifespan import lifespan_of
 from edge_api.platform_routes import Checks, Lifespan, PlatformRoutes, template_of
+from edge_api.revocations import Listener, RevocationList, from_issuer
 from edge_api.routing import Routes
 from edge_api.settings import Settings
 
@@ -27,19 +28,27 @@ def edge(settings: Settings) -> Door:
     front_door = FrontDoor(registry, link)
     routes = Routes(registry, is_reserved=lambda path: template_of(path) is not None)
     keys = KeyRing(over_the_lane(routes, requester, login=settings.keys_login))
+    revocations = RevocationList(from_issuer(routes, requester, login=settings.keys_login))
+    link.on_connect(Listener(revocations, routes, owner=owner, login=settings.keys_login).listen)
     checks: Checks = {
         "broker": lambda: link.is_up and carrier.publishing.is_up,
         "presence": watcher.known.is_set,
         "keys": lambda: keys_target(routes, login=settings.keys_login) is not None,
+        "revocations": lambda: revocations.are_known,
     }
     lifespan = lifespan_of(
-        (carrier.publishing, link), watcher.watch_forever, front_door.keep_bound_forever, keys.refresh_forever
+        (carrier.publishing, link),
+        watcher.watch_forever,
+        front_door.keep_bound_forever,
+        keys.refresh_forever,
+        revocations.keep_current_forever,
     )
-    return assemble(routes, requester, keys, checks, lifespan)
+    return assemble(routes, requester, Authenticator(keys, revocations), checks, lifespan)
 
 
-def assemble(routes: Routes, requester: Requester, keys: KeyRing, checks: Checks, lifespan: Lifespan) -> Door:
+def assemble(
+    routes: Routes, requester: Requester, authenticator: Authenticator, checks: Checks, lifespan: Lifespan
+) -> Door:
     """The edge of these parts."""
-    authenticator = Authenticator(keys)
     gateway = Gateway(routes, requester, authenticator, is_known=checks["presence"])
     return Door(gateway, PlatformRoutes(routes, authenticator, checks).application(lifespan))

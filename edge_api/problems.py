@@ -25,6 +25,9 @@ starting = refusal("starting", 503, "The platform is starting and does not know 
 broker_away = refusal("broker-away", 503, "The platform can't reach its message broker right now.")
 overloaded = refusal("overloaded", 503, "Too many requests are in progress.")
 keys_unavailable = refusal("keys-unavailable", 503, "The keys that verify access tokens can't be had right now.")
+revocations_unavailable = refusal(
+    "revocations-unavailable", 503, "Which access tokens were revoked can't be had right now."
+)
 
 OF_THE_EDGE: tuple[RefusalKind, ...] = tuple(kind for kind in globals().values() if isinstance(kind, RefusalKind))
 """Every way in which the edge itself says no."""

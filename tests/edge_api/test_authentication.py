@@ -15,7 +15,7 @@ from joserfc.util import urlsafe_b64decode
 
 from broker.lane import Answer, DeadlinePassedError, Request, refuse
 from contracts.base import request_failed
-from edge_api import authentication, keys
+from edge_api import authentication, keys, remembered
 from edge_api.routing import Routes
 from tests.edge_api.world import KEYS_TOPIC, World, bearing
 
@@ -110,6 +110,8 @@ FORGERIES: dict[str, Callable[[World], str]] = {
     "not valid yet": lambda world: world.token(nbf=int(time.time()) + 60),
     "issued in ten minutes": lambda world: world.token(iat=int(time.time()) + 600, exp=int(time.time()) + 1200),
     "issued at no time": lambda world: world.token(without="iat"),
+    "lives too long": lambda world: world.token(exp=int(time.time()) + 3600),
+    "a generation in words": lambda world: world.token(gen="first"),
     "no id": lambda world: world.token(without="jti"),
     "a critical header that nobody knows": lambda world: forged(world, {"crit": ["b64"], "b64": False}, b""),
     "no subject": lambda world: world.token(without="sub"),
@@ -174,11 +176,10 @@ async def test_a_remembered_token_expires(world: World, monkeypatch: pytest.Monk
 
 
 async def test_no_more_tokens_are_remembered_than_fit(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(authentication, "REMEMBERED", 2)
-    authenticator = authentication.Authenticator(world.keys)
+    monkeypatch.setattr(remembered, "MOST", 2)
     for _ in range(5):
-        await authenticator.caller(f"Bearer {world.token()}".encode())
-    assert len(authenticator._remembered) == 2
+        await status(world, world.token())
+    assert len(world.authenticator.remembered) == 2
 
 
 async def test_the_keys_are_asked_for_once(world: World) -> None:

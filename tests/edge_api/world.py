@@ -19,10 +19,21 @@ from broker.lane import Answer, NobodyThereError, Request
 from broker.registry import Registry
 from contracts.base import RefusalKind
 from contracts.presence import Bye, Hello, Manifest, Offer, Route, Who
-from contracts.tokens import ALGORITHM, AUDIENCE, ISSUER, JWKS_PATH, ROLES_CLAIM, SESSION_CLAIM, TYPE
+from contracts.tokens import (
+    ALGORITHM,
+    AUDIENCE,
+    GENERATION_CLAIM,
+    ISSUER,
+    JWKS_PATH,
+    ROLES_CLAIM,
+    SESSION_CLAIM,
+    TYPE,
+)
 from edge_api.app import assemble
+from edge_api.authentication import Authenticator
 from edge_api.keys import KeyRing, over_the_lane
 from edge_api.platform_routes import template_of
+from edge_api.revocations import RevocationList, from_issuer
 from edge_api.routing import Routes
 
 ANYTHING: dict[str, Any] = {"title": "Anything", "type": "object"}
@@ -90,7 +101,10 @@ class World:
         routes = Routes(self.registry, is_reserved=lambda path: template_of(path) is not None)
         self.keys = KeyRing(over_the_lane(routes, self.lane))
         checks = {"broker": lambda: self.is_up, "presence": lambda: self.is_known}
-        self.app = assemble(routes, self.lane, self.keys, checks, _nothing)
+        self.revocations = RevocationList(from_issuer(routes, self.lane))
+        self.revocations.are_known = True
+        self.authenticator = Authenticator(self.keys, self.revocations)
+        self.app = assemble(routes, self.lane, self.authenticator, checks, _nothing)
         self.client = httpx.AsyncClient(
             transport=httpx.ASGITransport(self.app, raise_app_exceptions=True), base_url="http://edge"
         )
@@ -132,6 +146,7 @@ class World:
             "jti": str(uuid4()),
             SESSION_CLAIM: str(uuid4()),
             ROLES_CLAIM: [],
+            GENERATION_CLAIM: 0,
             **claims,
         }
         said.pop(without, None)

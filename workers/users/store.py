@@ -12,7 +12,7 @@ from sqlmodel import col
 
 from broker.ids import new_id
 from workers.users.rules import REFRESH_LIFETIME
-from workers.users.tables import RefreshTokenRow, SessionRow, UserRow
+from workers.users.tables import RefreshTokenRow, RevocationRow, SessionRow, UserRow
 from workers.users.tokens import fingerprint
 
 
@@ -34,6 +34,22 @@ async def user_by_email(db: AsyncSession, email: str) -> UserRow | None:
 async def user_by_id(db: AsyncSession, user_id: UUID | None) -> UserRow | None:
     """Who has this id."""
     return await db.scalar(select(UserRow).where(col(UserRow.id) == user_id))
+
+
+async def locked_user(db: AsyncSession, user_id: UUID) -> UserRow | None:
+    """A user as they are now, whom nobody changes until the transaction ends."""
+    statement = select(UserRow).where(col(UserRow.id) == user_id).with_for_update(key_share=True)
+    return await db.scalar(statement.execution_options(populate_existing=True))
+
+
+async def users_before(db: AsyncSession, before: UUID | None, email: str | None, limit: int) -> Sequence[UserRow]:
+    """So many users, the newest first, that are older than one of them."""
+    statement = select(UserRow).order_by(col(UserRow.id).desc()).limit(limit)
+    if before is not None:
+        statement = statement.where(col(UserRow.id) < before)
+    if email is not None:
+        statement = statement.where(col(UserRow.email) == email)
+    return (await db.scalars(statement)).all()
 
 
 async def set_password_hash(db: AsyncSession, user_id: UUID, password_hash: str) -> None:
@@ -91,10 +107,34 @@ async def rotate(db: AsyncSession, spent: RefreshTokenRow, successor: str, now: 
     await _add_token(db, spent.session_id, successor, now)
 
 
-async def end_session(db: AsyncSession, session_id: UUID | None, now: datetime) -> None:
-    """None of the session's tokens can be spent from now on."""
+async def end_session(db: AsyncSession, session_id: UUID | None, now: datetime) -> UUID | None:
+    """None of the session's tokens can be spent from now on. Whose it was, if it had not ended before."""
     open_session = (col(SessionRow.id) == session_id, col(SessionRow.ended_at).is_(None))
-    await db.execute(update(SessionRow).where(*open_session).values(ended_at=now))
+    statement = update(SessionRow).where(*open_session).values(ended_at=now).returning(col(SessionRow.user_id))
+    return await db.scalar(statement)
+
+
+async def end_sessions(db: AsyncSession, user_id: UUID, now: datetime) -> None:
+    """No refresh token of this user can be spent from now on."""
+    open_sessions = (col(SessionRow.user_id) == user_id, col(SessionRow.ended_at).is_(None))
+    await db.execute(update(SessionRow).where(*open_sessions).values(ended_at=now))
+
+
+async def note_revocation(db: AsyncSession, subject: UUID, generation: int | None, now: datetime) -> None:
+    """Remember what edges must know of that start within the lifetime of a token."""
+    row = {"subject": subject, "generation": generation, "revoked_at": now}
+    statement = insert(RevocationRow).values(row)
+    await db.execute(statement.on_conflict_do_update(index_elements=["subject"], set_=row))
+
+
+async def revocations_since(db: AsyncSession, moment: datetime) -> Sequence[RevocationRow]:
+    """What was revoked after this moment."""
+    return (await db.scalars(select(RevocationRow).where(col(RevocationRow.revoked_at) > moment))).all()
+
+
+async def forget_revocations(db: AsyncSession, until: datetime) -> None:
+    """Forget what was revoked before."""
+    await db.execute(delete(RevocationRow).where(col(RevocationRow.revoked_at) <= until))
 
 
 async def _add_token(db: AsyncSession, session_id: UUID, refresh_token: str, now: datetime) -> None:

@@ -27,6 +27,9 @@ class UserRow(UsersTable, table=True):
     password_hash: str = Field(sa_type=Text)
     roles: list[str] = Field(sa_type=ARRAY(Text))
     address: dict[str, Any] | None = Field(default=None, sa_type=JSONB(none_as_null=True), nullable=True)
+    suspended_at: datetime | None = Field(default=None, sa_type=DateTime(timezone=True), nullable=True)
+    token_generation: int = 0
+    """Access tokens of an earlier generation are void."""
     created_at: datetime = Field(sa_type=DateTime(timezone=True))
 
 
@@ -49,3 +52,14 @@ class RefreshTokenRow(UsersTable, table=True):
     session_id: UUID = Field(foreign_key="sessions.id", ondelete="CASCADE", index=True)
     expires_at: datetime = Field(sa_type=DateTime(timezone=True))
     spent_at: datetime | None = Field(default=None, sa_type=DateTime(timezone=True), nullable=True)
+
+
+class RevocationRow(UsersTable, table=True):
+    """Access tokens that are void before they expire: those of a session, or a user's of an earlier `generation`. Kept
+    until they would have expired."""
+
+    __tablename__ = "revocations"
+    subject: UUID = Field(primary_key=True)
+    """The session's id, or the user's where there is a generation."""
+    generation: int | None = None
+    revoked_at: datetime = Field(sa_type=DateTime(timezone=True), index=True)

@@ -21,10 +21,20 @@ from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey
 
-from contracts.tokens import ALGORITHM, AUDIENCE, ISSUER, ROLES_CLAIM, SESSION_CLAIM, TYPE
+from contracts.tokens import (
+    ALGORITHM,
+    AUDIENCE,
+    GENERATION_CLAIM,
+    ISSUER,
+    LIFETIME_SECONDS,
+    ROLES_CLAIM,
+    SESSION_CLAIM,
+    TYPE,
+)
 from contracts.users import Jwks, Tokens
+from workers.users.tables import UserRow
 
-ACCESS_LIFETIME = timedelta(seconds=600)
+ACCESS_LIFETIME = timedelta(seconds=LIFETIME_SECONDS)
 _PEM_BLOCK = re.compile(rb"-----BEGIN [^-]+-----.*?-----END [^-]+-----", re.DOTALL)
 
 
@@ -47,8 +57,11 @@ class Signer:
         """The public halves, named by their RFC 7638 thumbprints."""
         return Jwks(keys=tuple(map(_published, self._keys)))
 
-    def access_token(self, user_id: UUID, roles: list[str], *, session: UUID, now: datetime) -> str:
-        """A signed statement of who somebody is, good for `ACCESS_LIFETIME`."""
+    def access_token(
+        self, user_id: UUID, roles: list[str], *, session: UUID, now: datetime, generation: int = 0
+    ) -> str:
+        """A signed statement of who somebody is, good for `ACCESS_LIFETIME` unless its session or its generation is
+        revoked."""
         issued = int(now.timestamp())
         claims = {
             "iss": ISSUER,
@@ -59,14 +72,18 @@ class Signer:
             "jti": str(uuid4()),
             SESSION_CLAIM: str(session),
             ROLES_CLAIM: roles,
+            GENERATION_CLAIM: generation,
         }
         header = {"alg": ALGORITHM, "typ": TYPE, "kid": self._keys[0].thumbprint()}
         return jwt.encode(header, claims, self._keys[0], algorithms=[ALGORITHM])
 
-    def tokens(self, user_id: UUID, roles: list[str], *, session: UUID, refresh_token: str, now: datetime) -> Tokens:
+    def tokens(self, user: UserRow, *, session: UUID, refresh_token: str, now: datetime) -> Tokens:
         """The answer to a log-in or a refresh."""
+        access_token = self.access_token(
+            user.id, user.roles, session=session, now=now, generation=user.token_generation
+        )
         return Tokens(
-            access_token=self.access_token(user_id, roles, session=session, now=now),
+            access_token=access_token,
             refresh_token=refresh_token,
             expires_in=int(ACCESS_LIFETIME.total_seconds()),
         )

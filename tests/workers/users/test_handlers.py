@@ -1,30 +1,36 @@
 import asyncio
 from datetime import timedelta
-from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import pytest
 from argon2 import PasswordHasher
-from joserfc import jwt
-from joserfc.jwk import ECKey, KeySet
+from joserfc.jwk import ECKey
 from sqlalchemy import func, select, update
 from sqlmodel import col
 
-from contracts.base import Address, Caller, Operation, Refusal
+from contracts.base import Address, Caller, Refusal
 from contracts.users import (
     ChangeMe,
-    GetKeys,
     GetMe,
-    Jwks,
     LogIn,
     LogOut,
     RefreshSession,
     RegisterUser,
-    Tokens,
     User,
     UserCreated,
 )
 from tests.support.harness import Harness
+from tests.workers.users.people import (
+    ADA,
+    NOBODY,
+    age,
+    identified,
+    log_in,
+    refresh,
+    refused,
+    refused_to_refresh,
+    register,
+)
 from workers.users.handlers import service
 from workers.users.passwords import OWASP
 from workers.users.rules import GRACE, REFRESH_LIFETIME
@@ -33,53 +39,7 @@ from workers.users.tokens import Signer, fingerprint
 
 pytestmark = [pytest.mark.servers, pytest.mark.asyncio(loop_scope="module")]
 
-ADA = RegisterUser(email="Ada@Example.org", password="correct horse", name="Ada")
 HOME = Address(name="Ada", line1="1 Hedge Row", postal_code="N1", city="London", country="GB")
-NOBODY = Caller()
-
-
-async def register(users: Harness, ask: RegisterUser = ADA) -> User:
-    user = await users.ask(ask, caller=NOBODY)
-    assert isinstance(user, User)
-    return user
-
-
-async def log_in(users: Harness, ask: RegisterUser = ADA) -> Tokens:
-    tokens = await users.ask(LogIn(email=ask.email, password=ask.password), caller=NOBODY)
-    assert isinstance(tokens, Tokens)
-    return tokens
-
-
-async def refresh(users: Harness, tokens: Tokens) -> Tokens:
-    answer = await users.ask(RefreshSession(refresh_token=tokens.refresh_token), caller=NOBODY)
-    assert isinstance(answer, Tokens)
-    return answer
-
-
-async def refused(users: Harness, ask: Operation[Any], caller: Caller = NOBODY) -> str:
-    refusal = await users.ask(ask, caller=caller)
-    assert isinstance(refusal, Refusal)
-    return refusal.slug
-
-
-async def refused_to_refresh(users: Harness, tokens: Tokens) -> bool:
-    return await refused(users, RefreshSession(refresh_token=tokens.refresh_token)) == "bad-refresh-token"
-
-
-async def identified(users: Harness, tokens: Tokens) -> Caller:
-    """Who the edge takes the bearer for."""
-    jwks = await users.ask(GetKeys(), caller=NOBODY)
-    assert isinstance(jwks, Jwks)
-    keys = KeySet.import_key_set({"keys": [dict(key) for key in jwks.keys]})
-    claims = jwt.decode(tokens.access_token, keys, algorithms=["ES256"]).claims
-    return Caller(id=UUID(claims["sub"]), session=UUID(claims["sid"]), roles=frozenset(claims["roles"]))
-
-
-async def age(users: Harness, tokens: Tokens, by: timedelta) -> None:
-    """Let so much time have passed for a refresh token."""
-    this = col(RefreshTokenRow.sha256) == fingerprint(tokens.refresh_token)
-    older = {"expires_at": RefreshTokenRow.expires_at - by, "spent_at": col(RefreshTokenRow.spent_at) - by}
-    await users.write(update(RefreshTokenRow).where(this).values(older))
 
 
 async def count(users: Harness, table: type[RefreshTokenRow] | type[SessionRow] | type[UserRow]) -> int:

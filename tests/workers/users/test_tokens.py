@@ -37,6 +37,7 @@ def test_a_token_says_who_in_which_session_with_which_roles() -> None:
         "sub": str(USER),
         "sid": str(SESSION),
         "roles": ["customer"],
+        "gen": 0,
         "iat": int(NOW.timestamp()),
         "exp": int(NOW.timestamp()) + 600,
     }
