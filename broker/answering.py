@@ -24,11 +24,9 @@ from contracts.base import (
     Operation,
     Refusal,
     deadline_passed,
-    forbidden,
     nobody_there,
     request_failed,
     temporarily_unavailable,
-    unauthenticated,
 )
 
 _answered = cache(REQUESTS.labels)
@@ -72,7 +70,7 @@ class Answering:
             return request_failed()
 
     async def _answer(self, answerer: Answerer, request: Request) -> bytes | Refusal:
-        refusal = _may_not(answerer, request.caller)
+        refusal = None if answerer.http is None else answerer.http.refusal_to(request.caller)
         if refusal is not None:
             return refusal
         asked = read(answerer.operation, request)
@@ -163,13 +161,6 @@ async def _once(
     elif identity is not None:
         await answers.keep(transaction.connection, identity, result)
     return result
-
-
-def _may_not(answerer: Answerer, caller: Caller) -> Refusal | None:
-    who = "anyone" if answerer.http is None else answerer.http.who
-    if who != "anyone" and caller.id is None:
-        return unauthenticated()
-    return forbidden() if who == "staff" and not caller.is_staff else None
 
 
 def _dump(answerer: Answerer, reply: object) -> bytes | Refusal:

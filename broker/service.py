@@ -36,8 +36,10 @@ def Http(
     wait: str | None = None,
     headers: Mapping[str, str] | None = None,
     raw: str | None = None,
+    roles: tuple[str, ...] = (),
 ) -> Route:
-    """How an operation is reached over HTTP. Only `who="anyone"` needs no access token.
+    """How an operation is reached over HTTP. Only `who="anyone"` needs no access token. With `roles`, the caller must
+    have one of them.
 
     Fields named in the path come from the path, those in `query` (for GET and DELETE: all others) from the query
     string, those in `headers` (header -> field) from headers, the rest from the JSON body. `raw` names the field that
@@ -53,6 +55,7 @@ def Http(
             "wait": wait,
             "headers": {header.lower(): field for header, field in (headers or {}).items()},
             "raw": raw,
+            "roles": roles,
         }
     )
 
@@ -284,6 +287,8 @@ def _without_refusal(kind: Any) -> Any:
 
 def _complete(route: Route, operation: type[Operation[Any]]) -> Route:
     """Name the fields of the query string. Raises ValueError if path and operation do not fit."""
+    if route.roles and route.who == "anyone":
+        raise ValueError(f"{route.method} {route.path}: who needs a role can't be anyone")
     in_path = [segment[1:-1] for segment in route.path.split("/") if segment.startswith("{")]
     fields = set(operation.model_fields)
     named = (route.wait, route.raw, *route.headers.values())

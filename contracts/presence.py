@@ -4,7 +4,7 @@ from hashlib import sha256
 from typing import Any, ClassVar, Literal
 from uuid import UUID
 
-from contracts.base import Message, Moment, RefusalKind, Slug
+from contracts.base import Caller, Message, Moment, Refusal, RefusalKind, Slug, forbidden, unauthenticated
 
 Who = Literal["anyone", "user", "staff"]
 Schema = dict[str, Any]
@@ -16,7 +16,7 @@ class Route(Message):
     `{name}` in the path is a field, `query` lists the fields of the query string, `wait` names the field that gets the
     seconds of a `Prefer: wait` header (RFC 7240, 4.3), `headers` gives fields the values of headers (their names in
     small letters); every other field is in the JSON body. With `raw`, that field gets the whole body as text instead,
-    whatever its media type.
+    whatever its media type. Who has none of `roles`, if there are any, is kept out.
     """
 
     method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
@@ -27,6 +27,17 @@ class Route(Message):
     wait: str | None = None
     headers: dict[str, str] = {}
     raw: str | None = None
+    roles: tuple[Slug, ...] = ()
+
+    def refusal_to(self, caller: Caller) -> Refusal | None:
+        """Why the caller may not ask for the operation, if so."""
+        if self.who == "anyone" and not self.roles:
+            return None
+        if caller.id is None:
+            return unauthenticated()
+        is_outsider = self.who == "staff" and not caller.is_staff
+        lacks_role = bool(self.roles) and caller.roles.isdisjoint(self.roles)
+        return forbidden() if is_outsider or lacks_role else None
 
 
 class Offer(Message):

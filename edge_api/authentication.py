@@ -15,11 +15,11 @@ from joserfc.errors import JoseError
 from joserfc.jwk import ECKey
 
 from broker.lane import NOBODY
-from contracts.base import Caller, forbidden
-from contracts.presence import Who
+from contracts.base import Caller
+from contracts.presence import Route
 from contracts.tokens import ALGORITHM, AUDIENCE, ISSUER, LIFETIME_SECONDS, ROLES_CLAIM, SESSION_CLAIM, TYPE
 from edge_api.keys import KeyRing, KeysUnavailableError
-from edge_api.problems import RefusedError, bearer_wanted, keys_unavailable, revocations_unavailable, token_refused
+from edge_api.problems import RefusedError, keys_unavailable, revocations_unavailable, token_refused
 from edge_api.remembered import Remembered
 from edge_api.revocations import RevocationList
 
@@ -88,14 +88,11 @@ class Authenticator:
             self._generation = self._keys.generation
 
 
-def admit(who: Who, caller: Caller) -> None:
+def admit(route: Route, caller: Caller) -> None:
     """Let the caller pass if the route is for them. Raises RefusedError."""
-    if who == "anyone":
-        return
-    if caller.id is None:
-        raise bearer_wanted()
-    if who == "staff" and not caller.is_staff:
-        raise RefusedError(forbidden())
+    refusal = route.refusal_to(caller)
+    if refusal is not None:
+        raise RefusedError(refusal)
 
 
 def key_id(token: bytes) -> str:

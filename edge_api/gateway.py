@@ -68,7 +68,7 @@ class Gateway:
         visit.route, visit.service = target.route.path, target.record.name
         headers = incoming.headers
         caller = await self._authenticator.caller(headers.get(b"authorization"))
-        admit(target.route.who, caller)
+        admit(target.route, caller)
         if target.record.is_away:
             raise RefusedError(nobody_there())
         params = reading.fields_in_url(target.route, in_path, scope["query_string"])

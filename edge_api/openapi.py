@@ -18,7 +18,7 @@ from contracts.base import (
     nobody_there,
     unauthenticated,
 )
-from contracts.presence import Route, Who
+from contracts.presence import Route
 from edge_api.problems import (
     bad_answer,
     bad_idempotency_key,
@@ -30,17 +30,13 @@ from edge_api.problems import (
     malformed_url,
     not_text,
     overloaded,
+    revocations_unavailable,
     unsupported_media_type,
     url_too_long,
 )
 from edge_api.routing import Target
 from edge_api.schemas import Components, Schema
 
-_SECURITY: dict[Who, list[dict[str, list[str]]]] = {
-    "anyone": [{}, {"bearer": []}],
-    "user": [{"bearer": []}],
-    "staff": [{"bearer": []}],
-}
 _PROBLEM: Schema = {
     "title": "Problem",
     "description": "Problem details (RFC 9457).",
@@ -107,7 +103,7 @@ def _operation(target: Target, components: Components) -> dict[str, Any]:
         "operationId": offer.topic,
         "tags": [service],
         "summary": offer.summary,
-        "security": _SECURITY[route.who],
+        "security": _security(route),
         "parameters": _parameters(offer.request, in_path, route, components, service),
         "responses": _responses(target, components),
     }
@@ -118,6 +114,12 @@ def _operation(target: Target, components: Components) -> dict[str, Any]:
     if body := _body(target, in_path, components):
         operation["requestBody"] = body
     return operation
+
+
+def _security(route: Route) -> list[dict[str, list[str]]]:
+    """For other schemes than OAuth2 the list names roles (OpenAPI 3.1, Security Requirement Object)."""
+    bearer = {"bearer": [*({"staff"} if route.who == "staff" else ()), *route.roles]}
+    return [{}, bearer] if route.who == "anyone" else [bearer]
 
 
 def _parameters(
@@ -184,8 +186,8 @@ def _problem_response(status: int) -> dict[str, Any]:
 
 def _usual_refusals(target: Target) -> list[RefusalKind]:
     kinds = [malformed_url, url_too_long, unauthenticated, invalid_request, internal_error, bad_answer]
-    kinds += [nobody_there, broker_away, overloaded, keys_unavailable, deadline_passed]
-    if target.route.who == "staff":
+    kinds += [nobody_there, broker_away, overloaded, keys_unavailable, revocations_unavailable, deadline_passed]
+    if target.route.who == "staff" or target.route.roles:
         kinds.append(forbidden)
     if target.route.raw is not None:
         kinds += [not_text, body_too_slow, body_too_large]

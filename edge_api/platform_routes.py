@@ -10,6 +10,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.routing import Route
 
+from contracts import presence
 from contracts.base import RefusalKind
 from edge_api import openapi, problems, roster
 from edge_api.authentication import Authenticator, admit
@@ -21,6 +22,7 @@ Lifespan = Callable[[Starlette], AbstractAsyncContextManager[None]]
 Checks = Mapping[str, Callable[[], bool]]
 """What readiness consists of, by name."""
 HEALTH, READINESS, OPENAPI, SERVICES, PROBLEM = "/healthz", "/readyz", "/openapi.json", "/services", "/problems/{slug}"
+_FOR_STAFF = presence.Route(method="GET", path=SERVICES, who="staff")
 _EXACT = {HEALTH, READINESS, OPENAPI, SERVICES}
 
 
@@ -76,7 +78,7 @@ class PlatformRoutes:
 
     async def _services(self, request: Request) -> Response:
         authorization = request.headers.get("authorization")
-        admit("staff", await self._authenticator.caller(authorization.encode("latin-1") if authorization else None))
+        admit(_FOR_STAFF, await self._authenticator.caller(authorization.encode("latin-1") if authorization else None))
         return _json(roster.page(self._routes))
 
     async def _problem(self, request: Request) -> Response:

@@ -50,11 +50,6 @@ def problem(said: Refusal, *headers: Header, request_id: str) -> Response:
     return Response(said.status, _document(said, request_id), b"application/problem+json", (*_usual(said), *headers))
 
 
-def bearer_wanted() -> RefusedError:
-    """There is no token where one is needed (RFC 6750, 3.1: no error code then)."""
-    return RefusedError(unauthenticated())
-
-
 def token_refused() -> RefusedError:
     """There is a token, but it is no good. Why is not said: it would only help who forged it."""
     return RefusedError(

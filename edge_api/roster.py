@@ -49,7 +49,8 @@ def _instance(instance: Instance, manifest: Manifest, now: float) -> dict[str, A
 
 def _operation(offer: Offer) -> dict[str, Any]:
     route = f"{offer.http.method} {offer.http.path}" if offer.http else None
-    return {"topic": offer.topic, "kind": offer.kind, "route": route, "who": offer.http.who if offer.http else None}
+    who, roles = (offer.http.who, offer.http.roles) if offer.http else (None, ())
+    return {"topic": offer.topic, "kind": offer.kind, "route": route, "who": who, "roles": roles}
 
 
 def _refused(registry: Registry) -> list[dict[str, Any]]:

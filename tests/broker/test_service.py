@@ -115,6 +115,11 @@ def test_a_route_needs_a_token_unless_it_says_otherwise() -> None:
     assert Http("GET", "/things").who == "user"
 
 
+def test_who_needs_a_role_can_not_be_anyone(service: Service) -> None:
+    with pytest.raises(ValueError, match="needs a role"):
+        service.answers(GetThing, http=Http("GET", "/things/{id}", who="anyone", roles=("baker",)))(get_thing)
+
+
 def test_an_unknown_method_is_a_mistake() -> None:
     with pytest.raises(ValidationError):
         Http("FETCH", "/things")

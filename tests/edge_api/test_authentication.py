@@ -50,6 +50,12 @@ async def test_a_route_for_staff_needs_the_role(world: World) -> None:
     assert (await status(world, world.token(roles=["staff"]), "/books"))[0] == 200
 
 
+async def test_a_route_for_a_role_is_for_nobody_else_not_even_staff(world: World) -> None:
+    assert (await world.client.get("/oven")).status_code == 401
+    assert await status(world, world.token(roles=["staff"]), "/oven") == (403, "forbidden")
+    assert (await status(world, world.token(roles=["customer", "cook"]), "/oven"))[0] == 200
+
+
 def unsigned(world: World) -> str:
     return forged(world, {"alg": "none"}, b"")
 

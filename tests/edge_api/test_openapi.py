@@ -158,7 +158,7 @@ async def test_refusals_are_documented_by_status(world: World) -> None:
 async def test_who_may_call_is_documented(world: World) -> None:
     found = await document(world)
     assert found["paths"]["/stored"]["get"]["security"] == [{}, {"bearer": []}]
-    assert found["paths"]["/stored/{sku}"]["patch"]["security"] == [{"bearer": []}]
+    assert found["paths"]["/stored/{sku}"]["patch"]["security"] == [{"bearer": ["staff"]}]
 
 
 async def test_a_reply_without_content_has_none(world: World) -> None:

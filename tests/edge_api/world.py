@@ -52,13 +52,22 @@ def offer(
     wait: str | None = None,
     headers: dict[str, str] | None = None,
     raw: str | None = None,
+    roles: tuple[str, ...] = (),
     request: dict[str, Any] = ANYTHING,
     reply: dict[str, Any] = ANYTHING,
     refusals: tuple[RefusalKind, ...] = (),
 ) -> Offer:
     """An operation with a route."""
     route = Route(
-        method=method, path=path, status=status, who=who, query=query, wait=wait, headers=headers or {}, raw=raw
+        method=method,
+        path=path,
+        status=status,
+        who=who,
+        query=query,
+        wait=wait,
+        headers=headers or {},
+        raw=raw,
+        roles=roles,
     )
     kind: Literal["query", "write"] = "query" if method == "GET" else "write"
     return Offer(topic=topic, kind=kind, http=route, request=request, reply=reply, refusals=refusals)
