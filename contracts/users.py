@@ -28,6 +28,8 @@ no_such_user = refusal("no-such-user", 404, "There is no such user.")
 not_yourself = refusal("not-yourself", 409, "Somebody else must do this to you.")
 bad_refresh_token = refusal("bad-refresh-token", 401, "This refresh token is not valid (any more).")
 
+token_not_valid = refusal("token-not-valid", 422, "This token is not valid (any more).")
+
 Password = Annotated[str, StringConstraints(min_length=8, max_length=200)]
 
 
@@ -39,6 +41,7 @@ class User(Message):
     name: str
     roles: tuple[str, ...]
     suspended: bool = False
+    email_verified: bool = False
     address: Address | None = None
     created_at: Moment
 
@@ -91,6 +94,30 @@ class LogOut(Operation[None]):
     """End the caller's current session."""
 
     topic: ClassVar[str] = "users.log-out.v1"
+
+
+class VerifyEmail(Operation[None]):
+    """Prove with the token from the mail that the account's address is one's own."""
+
+    topic: ClassVar[str] = "users.verify-email.v1"
+    refusals = (token_not_valid,)
+    token: Annotated[str, StringConstraints(max_length=100)]
+
+
+class RequestPasswordReset(Operation[None]):
+    """Have a mail sent that lets one choose a new password; the answer is the same where nobody has the address."""
+
+    topic: ClassVar[str] = "users.request-password-reset.v1"
+    email: Annotated[str, StringConstraints(max_length=254)]
+
+
+class ResetPassword(Operation[None]):
+    """Choose a new password with the token from the mail; all sessions of the account end."""
+
+    topic: ClassVar[str] = "users.reset-password.v1"
+    refusals = (token_not_valid,)
+    token: Annotated[str, StringConstraints(max_length=100)]
+    password: Password
 
 
 class GetMe(Query[User]):

@@ -60,6 +60,7 @@ def worker(state: State, servers: Servers, addresses: Addresses, service: str) -
     if service == "users":
         environment["HEDGEROW_SIGNING_KEY_FILE"] = str(signing_key(state))
         environment["HEDGEROW_ADMIN_FILE"] = str(administrator(state))
+        environment["HEDGEROW_MAIL_FOLDER"] = str(state.folder / "mail")
     if service == "payments":
         environment["HEDGEROW_GATEWAY_URL"] = addresses.gateway
         environment["HEDGEROW_GATEWAY_KEY"] = state.secret("gateway.key")

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from broker.service import Http, Service
 from broker.telemetry import log
-from broker.transaction import Transaction
+from broker.transaction import Database, Transaction
 from contracts.base import Address, Caller, Email, FieldError, Message, Page, Refusal, invalid_request, unauthenticated
 from contracts.tokens import JWKS_PATH, Revocations
 from contracts.users import (
@@ -24,25 +24,31 @@ from contracts.users import (
     Password,
     RefreshSession,
     RegisterUser,
+    RequestPasswordReset,
+    ResetPassword,
     SuspendUser,
     Tokens,
     TokensRevoked,
     User,
     UserCreated,
+    VerifyEmail,
     account_suspended,
     bad_credentials,
     bad_refresh_token,
     email_taken,
     no_such_user,
     not_yourself,
+    token_not_valid,
 )
-from workers.users import revoking, store
+from workers.users import mailing, revoking, store
+from workers.users.mailing import Mailer
 from workers.users.passwords import PasswordHash, Passwords
 from workers.users.rules import CUSTOMER, STAFF, Verdict, judged, normalised, profile_changes
 from workers.users.tables import UserRow
-from workers.users.tokens import Signer, fresh_refresh_token
+from workers.users.tokens import Signer, fresh_token
 
 REREAD_SECONDS = 5.0
+MAIL_SECONDS = 1.0
 service = Service("users", says=(TokensRevoked, UserCreated), migrations="workers.users.migrations")
 
 
@@ -60,7 +66,7 @@ class FirstStaff:
     credentials: Credentials | None = None
 
 
-async def hash_password(ask: RegisterUser, passwords: Passwords) -> PasswordHash:
+async def hash_password(ask: RegisterUser | ResetPassword, passwords: Passwords) -> PasswordHash:
     """Before the transaction, so that no database connection waits for it."""
     return await passwords.hash(ask.password)
 
@@ -68,7 +74,10 @@ async def hash_password(ask: RegisterUser, passwords: Passwords) -> PasswordHash
 @service.answers(RegisterUser, http=Http("POST", "/users", status=201, who="anyone"), first=hash_password)
 async def register_user(ask: RegisterUser, tx: Transaction, password_hash: PasswordHash) -> User | Refusal:
     user = await _opened(tx, ask.email, ask.name, password_hash, CUSTOMER)
-    return _seen(user) if user else email_taken()
+    if user is None:
+        return email_taken()
+    await mailing.want(tx, "verification", user.email)
+    return _seen(user)
 
 
 @service.answers(LogIn, http=Http("POST", "/sessions", status=201, who="anyone"))
@@ -82,7 +91,7 @@ async def log_in(ask: LogIn, tx: Transaction, passwords: Passwords, signer: Sign
         return account_suspended()
     if passwords.is_outdated(user.password_hash):
         await store.set_password_hash(tx.session, user.id, await passwords.hash(ask.password))
-    now, refresh_token = datetime.now(UTC), fresh_refresh_token()
+    now, refresh_token = datetime.now(UTC), fresh_token()
     session = await store.begin_session(tx.session, user.id, refresh_token, now)
     return signer.tokens(user, session=session, refresh_token=refresh_token, now=now)
 
@@ -117,6 +126,40 @@ async def refresh_session(ask: RefreshSession, tx: Transaction, signer: Signer) 
 async def log_out(ask: LogOut, tx: Transaction, caller: Caller) -> None:
     """No token of this log-in works any more."""
     await revoking.end_session(tx, caller.session)
+
+
+@service.answers(VerifyEmail, http=Http("POST", "/email-verifications", status=204, who="anyone"))
+async def verify_email(ask: VerifyEmail, tx: Transaction) -> Refusal | None:
+    user = await mailing.redeem(tx, "verification", ask.token)
+    if user is None:
+        return token_not_valid()
+    user.email_verified_at = datetime.now(UTC)
+    return None
+
+
+@service.answers(RequestPasswordReset, http=Http("POST", "/password-resets", status=204, who="anyone"))
+async def request_password_reset(ask: RequestPasswordReset, tx: Transaction) -> None:
+    """Whether somebody has the address is looked up when the mail is written: here, nothing could betray it."""
+    await mailing.want(tx, "password-reset", normalised(ask.email))
+
+
+@service.answers(
+    ResetPassword, http=Http("PUT", "/password-resets/{token}", status=204, who="anyone"), first=hash_password
+)
+async def reset_password(ask: ResetPassword, tx: Transaction, password_hash: PasswordHash) -> Refusal | None:
+    """Who has the mail has the address, too."""
+    user = await mailing.redeem(tx, "password-reset", ask.token)
+    if user is None:
+        return token_not_valid()
+    user.password_hash, user.email_verified_at = password_hash, datetime.now(UTC)
+    await revoking.end_all_sessions(tx, user)
+    await mailing.want(tx, "password-changed", user.email)
+    return None
+
+
+@service.every(seconds=MAIL_SECONDS)
+async def send_mails(database: Database, mailer: Mailer) -> bool:
+    return await mailing.send_next(database, mailer)
 
 
 @service.answers(GetMe, http=Http("GET", "/users/me"))
@@ -247,6 +290,7 @@ def _seen(user: UserRow) -> User:
         name=user.name,
         roles=tuple(user.roles),
         suspended=user.suspended_at is not None,
+        email_verified=user.email_verified_at is not None,
         address=Address.model_validate(user.address) if user.address else None,
         created_at=user.created_at,
     )

@@ -1,7 +1,7 @@
 """The SQL of the users service."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -12,7 +12,7 @@ from sqlmodel import col
 
 from broker.ids import new_id
 from workers.users.rules import REFRESH_LIFETIME
-from workers.users.tables import RefreshTokenRow, RevocationRow, SessionRow, UserRow
+from workers.users.tables import MailedTokenRow, MailRow, RefreshTokenRow, RevocationRow, SessionRow, UserRow
 from workers.users.tokens import fingerprint
 
 
@@ -63,6 +63,45 @@ async def change_user(db: AsyncSession, user_id: UUID | None, changes: dict[str,
         return await user_by_id(db, user_id)
     statement = update(UserRow).where(col(UserRow.id) == user_id).values(changes).returning(UserRow)
     return await db.scalar(statement)
+
+
+async def take_mail(db: AsyncSession, now: datetime, pause: timedelta) -> MailRow | None:
+    """The mail that has been due for longest, which nobody else takes before it is due again."""
+    due = select(MailRow).where(col(MailRow.due_at) <= now).order_by(col(MailRow.due_at)).limit(1)
+    row = await db.scalar(due.with_for_update(skip_locked=True))
+    if row is not None:
+        row.due_at = now + pause * 2**row.attempts
+        row.attempts += 1
+    return row
+
+
+async def forget_mail(db: AsyncSession, mail_id: UUID) -> None:
+    """It was sent, or is not to be."""
+    await db.execute(delete(MailRow).where(col(MailRow.id) == mail_id))
+
+
+async def was_mailed_since(db: AsyncSession, user_id: UUID, kind: str, moment: datetime) -> bool:
+    """Whether the user was mailed a token of this kind after this moment."""
+    theirs = select(MailedTokenRow).where(col(MailedTokenRow.user_id) == user_id, col(MailedTokenRow.kind) == kind)
+    return await db.scalar(theirs.where(col(MailedTokenRow.mailed_at) > moment).limit(1)) is not None
+
+
+async def mailed_token(db: AsyncSession, kind: str, token: str, now: datetime) -> MailedTokenRow | None:
+    """A token of this kind that was mailed and is still good."""
+    this = (col(MailedTokenRow.sha256) == fingerprint(token), col(MailedTokenRow.kind) == kind)
+    return await db.scalar(select(MailedTokenRow).where(*this, col(MailedTokenRow.expires_at) > now))
+
+
+async def spend_mailed_tokens(db: AsyncSession, user_id: UUID, kind: str, sha256: bytes) -> bool:
+    """Forget the user's tokens of this kind; whether this one was among them."""
+    theirs = delete(MailedTokenRow).where(col(MailedTokenRow.user_id) == user_id, col(MailedTokenRow.kind) == kind)
+    return sha256 in (await db.scalars(theirs.returning(col(MailedTokenRow.sha256)))).all()
+
+
+async def forget_expired_tokens(db: AsyncSession, user_id: UUID, now: datetime) -> None:
+    """Forget the mailed tokens of a user that are not good any more."""
+    theirs = col(MailedTokenRow.user_id) == user_id
+    await db.execute(delete(MailedTokenRow).where(theirs, col(MailedTokenRow.expires_at) <= now))
 
 
 async def begin_session(db: AsyncSession, user_id: UUID, refresh_token: str, now: datetime) -> UUID:

@@ -100,14 +100,14 @@ class Signer:
             self._pem = pem
 
 
-def fresh_refresh_token() -> str:
-    """The first of a family."""
+def fresh_token() -> str:
+    """256 random bits: the first refresh token of a family, or a token to be mailed."""
     return _text(secrets.token_bytes(32))
 
 
-def fingerprint(refresh_token: str) -> bytes:
-    """What is kept of a refresh token. Unsalted and fast is right: there is nothing to guess in 256 random bits."""
-    return hashlib.sha256(refresh_token.encode()).digest()
+def fingerprint(token: str) -> bytes:
+    """What is kept of a token. Unsalted and fast is right: there is nothing to guess in 256 random bits."""
+    return hashlib.sha256(token.encode()).digest()
 
 
 def _text(token: bytes) -> str:

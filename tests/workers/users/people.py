@@ -1,6 +1,8 @@
 """People with accounts, and what they do with their tokens."""
 
+import re
 from datetime import timedelta
+from email.message import EmailMessage
 from typing import Any
 from uuid import UUID
 
@@ -11,12 +13,49 @@ from sqlmodel import col
 
 from contracts.base import Caller, Operation, Refusal
 from contracts.users import GetKeys, Jwks, LogIn, RefreshSession, RegisterUser, Tokens, User
+from tests.support.eventually import eventually
 from tests.support.harness import Harness
+from workers.users.post import DeliveryError
 from workers.users.tables import RefreshTokenRow
 from workers.users.tokens import fingerprint
 
 ADA = RegisterUser(email="Ada@Example.org", password="correct horse", name="Ada")
 NOBODY = Caller()
+
+
+class Letterbox:
+    """Keeps the mails instead of sending them, or fails."""
+
+    def __init__(self) -> None:
+        self.mails: list[EmailMessage] = []
+        self.is_broken = False
+
+    async def send(self, mail: EmailMessage) -> None:
+        """Keep it."""
+        if self.is_broken:
+            raise DeliveryError("the letterbox is broken")
+        self.mails.append(mail)
+
+
+LETTERBOX = Letterbox()
+
+
+async def mailed(subject: str, email: str = ADA.email.lower()) -> EmailMessage:
+    """The next mail about this to this address."""
+
+    async def found() -> EmailMessage | None:
+        return next((mail for mail in LETTERBOX.mails if (mail["Subject"], mail["To"]) == (subject, email)), None)
+
+    mail = await eventually(found)
+    assert mail is not None
+    LETTERBOX.mails.remove(mail)
+    return mail
+
+
+def token_in(mail: EmailMessage) -> str:
+    """The token that a mail carries."""
+    (token,) = re.findall(r"^    (\S{43})$", mail.get_content(), re.MULTILINE)
+    return str(token)
 
 
 async def register(users: Harness, ask: RegisterUser = ADA) -> User:

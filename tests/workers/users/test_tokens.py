@@ -11,7 +11,7 @@ from joserfc.errors import BadSignatureError
 from joserfc.jwk import ECKey, KeySet, OKPKey, RSAKey
 
 from contracts.tokens import AUDIENCE, ISSUER
-from workers.users.tokens import Signer, fingerprint, fresh_refresh_token
+from workers.users.tokens import Signer, fingerprint, fresh_token
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 KEY = ECKey.generate_key("P-256", auto_kid=False)
@@ -83,13 +83,13 @@ def test_only_a_private_p256_key_signs(pem: bytes) -> None:
 
 
 def test_a_refresh_token_has_256_bits() -> None:
-    first = fresh_refresh_token()
+    first = fresh_token()
     for token in (first, *SIGNER.successors(first)):
         assert len(base64.urlsafe_b64decode(token + "=")) == 32
 
 
 def test_no_two_first_refresh_tokens_are_the_same() -> None:
-    assert fresh_refresh_token() != fresh_refresh_token()
+    assert fresh_token() != fresh_token()
 
 
 @given(st.text(max_size=100))
@@ -105,7 +105,7 @@ def test_different_tokens_have_different_successors(one: str, other: str) -> Non
 
 def test_the_successor_can_not_be_told_without_the_key() -> None:
     stranger = Signer(ECKey.generate_key("P-256").as_pem(private=True))
-    token = fresh_refresh_token()
+    token = fresh_token()
     assert stranger.successors(token) != SIGNER.successors(token)
     assert base64.urlsafe_b64decode(SIGNER.successors(token)[0] + "=") != fingerprint(token)
 
@@ -120,7 +120,7 @@ def test_the_first_of_several_keys_signs_and_all_are_published() -> None:
 
 def test_who_refreshes_while_the_keys_change_gets_the_same_successor() -> None:
     new = ECKey.generate_key("P-256", auto_kid=False)
-    token = fresh_refresh_token()
+    token = fresh_token()
     assert SIGNER.successors(token)[0] in Signer(new.as_pem(private=True) + KEY.as_pem(private=True)).successors(token)
 
 
