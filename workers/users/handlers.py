@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import UUID
 
+from broker.lane import Ask
 from broker.service import Http, Service
 from broker.telemetry import log
 from broker.transaction import Database, Transaction
 from contracts.base import Address, Caller, Email, FieldError, Message, Page, Refusal, invalid_request, unauthenticated
+from contracts.orders import OrderConfirmed, OrderRefunded, OrderShipped
 from contracts.tokens import JWKS_PATH, Revocations
 from contracts.users import (
     AssignRoles,
@@ -158,8 +160,15 @@ async def reset_password(ask: ResetPassword, tx: Transaction, password_hash: Pas
 
 
 @service.every(seconds=MAIL_SECONDS)
-async def send_mails(database: Database, mailer: Mailer) -> bool:
-    return await mailing.send_next(database, mailer)
+async def send_mails(database: Database, mailer: Mailer, ask: Ask) -> bool:
+    return await mailing.send_next(database, mailer, ask)
+
+
+@service.hears(OrderConfirmed, ordered=False)
+@service.hears(OrderShipped, ordered=False)
+@service.hears(OrderRefunded, ordered=False)
+async def tell_the_customer(news: OrderConfirmed | OrderShipped | OrderRefunded, tx: Transaction) -> None:
+    await mailing.tell(tx, news)
 
 
 @service.answers(GetMe, http=Http("GET", "/users/me"))

@@ -12,11 +12,16 @@ from email.message import EmailMessage
 from typing import cast
 
 from broker.ids import new_id
+from broker.lane import Ask, LaneError
 from broker.outbox import Origin
+from broker.reconnecting import BrokerAwayError
 from broker.telemetry import log
 from broker.transaction import Database, Transaction
+from contracts.base import Refusal
+from contracts.orders import LookUpOrder
 from workers.users import store
 from workers.users.letters import LETTERS, Kind
+from workers.users.news import KINDS, News, about
 from workers.users.post import DeliveryError, Post, written
 from workers.users.tables import MailedTokenRow, MailRow, UserRow
 from workers.users.tokens import fingerprint, fresh_token
@@ -40,13 +45,19 @@ async def want(tx: Transaction, kind: Kind, email: str) -> None:
     tx.session.add(MailRow(id=new_id(), kind=kind, email=email, due_at=datetime.now(UTC)))
 
 
-async def send_next(database: Database, mailer: Mailer) -> bool:
+async def tell(tx: Transaction, news: News) -> None:
+    """Have the customer told of an order."""
+    event = news.model_dump(mode="json")
+    tx.session.add(MailRow(id=new_id(), kind=news.topic, news=event, due_at=datetime.now(UTC)))
+
+
+async def send_next(database: Database, mailer: Mailer, ask: Ask) -> bool:
     """Send the mail that has been due for longest; false where none is."""
     row = await database.transact(_ORIGIN, lambda tx: store.take_mail(tx.session, datetime.now(UTC), FIRST_PAUSE))
     if row is None:
         return False
     try:
-        mail = await database.transact(_ORIGIN, lambda tx: _write(tx, row, mailer))
+        mail = await _write_news(database, row, mailer, ask) if row.news else await _write(database, row, mailer)
         if mail is not None:
             await mailer.post.send(mail)
     except DeliveryError as error:
@@ -58,9 +69,32 @@ async def send_next(database: Database, mailer: Mailer) -> bool:
     return True
 
 
-async def _write(tx: Transaction, row: MailRow, mailer: Mailer) -> EmailMessage | None:
-    """The mail; None where nobody is to get it."""
-    user, letter = await store.user_by_email(tx.session, row.email), LETTERS[cast(Kind, row.kind)]
+async def _write_news(database: Database, row: MailRow, mailer: Mailer, ask: Ask) -> EmailMessage | None:
+    """The mail about an order; None where there is neither the order nor an address any more."""
+    news = KINDS[row.kind].model_validate(row.news)
+    try:
+        order = await ask(LookUpOrder(id=news.order_id))
+    except (LaneError, BrokerAwayError) as error:
+        raise DeliveryError(f"the order can't be looked up: {error!r}") from error
+    if isinstance(order, Refusal):
+        if order.status >= 500:
+            raise DeliveryError(f"the order can't be looked up: {order.slug}")
+        return None
+    user = await database.read(lambda tx: store.user_by_id(tx.session, news.customer_id))
+    email = order.email or (user.email if user else None)
+    if email is None:
+        return None
+    said = about(news, order, name=user.name if user else None)
+    return written(sender=mailer.sender, recipient=email, subject=said.subject, text=said.text)
+
+
+async def _write(database: Database, row: MailRow, mailer: Mailer) -> EmailMessage | None:
+    """The mail to a user; None where nobody is to get it."""
+    return await database.transact(_ORIGIN, lambda tx: _letter(tx, row, mailer))
+
+
+async def _letter(tx: Transaction, row: MailRow, mailer: Mailer) -> EmailMessage | None:
+    user, letter = await store.user_by_email(tx.session, str(row.email)), LETTERS[cast(Kind, row.kind)]
     if user is None or user.suspended_at is not None:
         return None
     token = None

@@ -80,11 +80,15 @@ class MailedTokenRow(UsersTable, table=True):
 
 
 class MailRow(UsersTable, table=True):
-    """A mail that is not sent yet. It is written when it is sent, so that no token ever lies here."""
+    """A mail that is not sent yet: to a user's address, or with news of an order. It is written when it is sent, so
+    that no token ever lies here."""
 
     __tablename__ = "mails"
+    __table_args__ = (CheckConstraint("(email IS NULL) <> (news IS NULL)", name="recipient"),)
     id: UUID = Field(primary_key=True)
     kind: str = Field(sa_type=Text)
-    email: str = Field(sa_type=Text)
+    email: str | None = Field(default=None, sa_type=Text, nullable=True)
+    news: dict[str, Any] | None = Field(default=None, sa_type=JSONB(none_as_null=True), nullable=True)
+    """The event, as JSON."""
     attempts: int = 0
     due_at: datetime = Field(sa_type=DateTime(timezone=True), index=True)
