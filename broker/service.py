@@ -5,7 +5,7 @@ inbox, outbox, retries, presence and drain are implied. Mistakes in the declarat
 second handler for one message, a parameter that nobody can give) are found when it is put together, in one sentence.
 """
 
-from collections.abc import Awaitable, Callable, Mapping, Set
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version as installed_version
 from types import UnionType
@@ -202,7 +202,9 @@ class Service:
         """Whether it has tables, or a handler that wants a transaction or a reader."""
         wanted = [answerer.wants for answerer in self.answerers.values()]
         wanted += [listener.wants for listener in self.listeners.values()]
-        wanted += [listener.first.wants for listener in self.listeners.values() if listener.first is not None]
+        firsts = [answerer.first for answerer in self.answerers.values()]
+        firsts += [listener.first for listener in self.listeners.values()]
+        wanted += [first.wants for first in firsts if first is not None]
         wanted += [wants for _, wants in self.starters]
         wanted += [chore.wants for chore in self.chores]
         return self.migrations is not None or any(
@@ -218,7 +220,7 @@ class Service:
             if answerer.then is not None:
                 _must_get(answerer.then.handler, answerer.then.wants, given | {Caller, Database, answerer.then.gives})
         for listener in self.listeners.values():
-            self._check(listener.handler, listener.wants, listener.first, given | {Attempt}, before={Reader})
+            self._check(listener.handler, listener.wants, listener.first, given | {Attempt})
         for handler, wants in self.starters:
             _must_get(handler, wants, given)
         for chore in self.chores:
@@ -235,11 +237,9 @@ class Service:
         )
 
     @staticmethod
-    def _check(
-        handler: Handler, wants: dict[str, Any], first: Stage | None, given: set[Any], *, before: Set[Any] = frozenset()
-    ) -> None:
+    def _check(handler: Handler, wants: dict[str, Any], first: Stage | None, given: set[Any]) -> None:
         if first is not None:
-            _must_get(first.handler, first.wants, (given - {Transaction, Reader}) | before)
+            _must_get(first.handler, first.wants, (given - {Transaction}) | {Reader})
         _must_get(handler, wants, given if first is None else {*given, first.gives})
 
     def _listen(
@@ -269,8 +269,7 @@ def _only_once(message: type[Operation[Any]] | type[Said], handled: Mapping[str,
 
 def _must_get(handler: Handler, wants: dict[str, Any], given: set[Any]) -> None:
     if Reader in wants.values() and Reader not in given:
-        instead = "or what goes `first` before an event or a command"
-        raise TypeError(f"{handler.__qualname__}: only the handler of a query can have a Reader, {instead}")
+        raise TypeError(f"{handler.__qualname__}: only the handler of a query, or what goes `first`, can have a Reader")
     check(handler, wants, given)
 
 

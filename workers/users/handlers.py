@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 from broker.lane import Ask
+from broker.reader import Reader
 from broker.service import Http, Service
 from broker.telemetry import log
 from broker.transaction import Database, Transaction
@@ -46,6 +47,7 @@ from workers.users import mailing, revoking, store
 from workers.users.mailing import Mailer
 from workers.users.passwords import PasswordHash, Passwords
 from workers.users.rules import CUSTOMER, STAFF, Verdict, judged, normalised, profile_changes
+from workers.users.store import KnownPassword
 from workers.users.tables import UserRow
 from workers.users.tokens import Signer, fresh_token
 
@@ -82,12 +84,21 @@ async def register_user(ask: RegisterUser, tx: Transaction, password_hash: Passw
     return _seen(user)
 
 
-@service.answers(LogIn, http=Http("POST", "/sessions", status=201, who="anyone"))
-async def log_in(ask: LogIn, tx: Transaction, passwords: Passwords, signer: Signer) -> Tokens | Refusal:
-    """An unknown address is refused like a wrong password, in the same words after the same work."""
-    user = await store.user_by_email(tx.session, normalised(ask.email))
-    right = await passwords.verify(ask.password, user.password_hash if user else None)
-    if user is None or not right or not await _still_has(tx, user.id, user.password_hash):
+async def verify_password(ask: LogIn, reader: Reader, passwords: Passwords) -> KnownPassword | Refusal:
+    """Before the transaction, so that no database connection waits for it. An unknown address is refused like a wrong
+    password, in the same words after the same work."""
+    found = await store.credentials(reader, normalised(ask.email))
+    right = await passwords.verify(ask.password, found.password_hash if found else None)
+    return found if found and right else bad_credentials()
+
+
+@service.answers(LogIn, http=Http("POST", "/sessions", status=201, who="anyone"), first=verify_password)
+async def log_in(
+    ask: LogIn, known: KnownPassword, tx: Transaction, passwords: Passwords, signer: Signer
+) -> Tokens | Refusal:
+    """The user stays locked until the session is there, so that whoever ends all sessions ends this one, too."""
+    user = await store.locked_user(tx.session, known.user_id)
+    if user is None or user.password_hash != known.password_hash:
         return bad_credentials()
     if user.suspended_at is not None:
         return account_suspended()
@@ -283,13 +294,6 @@ async def _opened(
     if user:
         tx.emit(UserCreated(user_id=user.id, created_at=user.created_at))
     return user
-
-
-async def _still_has(tx: Transaction, user_id: UUID, password_hash: str) -> bool:
-    """Whether the password that was verified is the user's still; until the transaction ends it remains so, and nobody
-    ends the user's sessions before the new one can be seen."""
-    user = await store.locked_user(tx.session, user_id)
-    return user is not None and user.password_hash == password_hash
 
 
 def _seen(user: UserRow) -> User:

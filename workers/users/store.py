@@ -1,6 +1,7 @@
 """The SQL of the users service."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -11,9 +12,24 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from broker.ids import new_id
+from broker.reader import Reader
 from workers.users.rules import REFRESH_LIFETIME
 from workers.users.tables import MailedTokenRow, MailRow, RefreshTokenRow, RevocationRow, SessionRow, UserRow
 from workers.users.tokens import fingerprint
+
+
+@dataclass(frozen=True)
+class KnownPassword:
+    """Whose password it is, and the hash that it is verified with."""
+
+    user_id: UUID
+    password_hash: str
+
+
+async def credentials(reader: Reader, email: str) -> KnownPassword | None:
+    """What a password for this (normalised) address is verified with, beside all transactions."""
+    row = await reader.fetchrow("SELECT id, password_hash FROM users WHERE email = $1", email)
+    return KnownPassword(row["id"], row["password_hash"]) if row else None
 
 
 async def add_user(

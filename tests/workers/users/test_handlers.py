@@ -32,7 +32,7 @@ from tests.workers.users.people import (
     register,
 )
 from workers.users.handlers import service
-from workers.users.passwords import OWASP
+from workers.users.passwords import OWASP, Passwords
 from workers.users.rules import GRACE, REFRESH_LIFETIME
 from workers.users.tables import RefreshTokenRow, SessionRow, UserRow
 from workers.users.tokens import Signer, fingerprint
@@ -99,6 +99,22 @@ async def test_a_wrong_password_and_an_unknown_address_are_refused_alike(users: 
     assert isinstance(wrong, Refusal)
     assert (wrong.slug, wrong.status) == ("bad-credentials", 401)
     assert wrong == unknown
+
+
+async def test_a_password_that_was_changed_while_it_was_verified_is_wrong(
+    users: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await register(users)
+    passwords: Passwords = service.provided[Passwords]
+    verify = passwords.verify
+
+    async def verify_and_be_late(password: str, kept: str | None) -> bool:
+        right = await verify(password, kept)
+        await users.write(update(UserRow).values(password_hash=await passwords.hash("another horse")))
+        return right
+
+    monkeypatch.setattr(passwords, "verify", verify_and_be_late)
+    assert await refused(users, LogIn(email=ADA.email, password=ADA.password)) == "bad-credentials"
 
 
 async def test_a_log_in_renews_a_hash_with_other_parameters(users: Harness) -> None:
