@@ -65,6 +65,11 @@ documents:
 bench *args:
     @exec {{ bin }}/python -m tests.bench "$@"
 
+# Ask the running platform whatever it documents, and more (--max-examples N, --seed N, --max-time SECONDS, ...)
+[no-exit-message]
+fuzz *args:
+    @exec {{ bin }}/python -m tests.system.fuzzing "$@"
+
 # Hurt a platform while it works and check its books (--all, --fault NAME, --seed N, --runs N, --orders N)
 [no-exit-message]
 drill *args:

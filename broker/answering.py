@@ -5,7 +5,9 @@ with its stack) unless something it needs is away for a moment (503); nothing is
 """
 
 import asyncio
+import json
 import time
+from collections.abc import Iterable
 from functools import cache, partial
 from typing import Any
 
@@ -23,12 +25,15 @@ from contracts.base import (
     Caller,
     Operation,
     Refusal,
+    Said,
     deadline_passed,
     nobody_there,
     request_failed,
     temporarily_unavailable,
 )
 
+MOST_NEWS = 16_384
+"""Bytes of news in the headers of an answer, which must fit into one frame."""
 _answered = cache(REQUESTS.labels)
 _seconds = cache(REQUEST_SECONDS.labels)
 
@@ -45,15 +50,15 @@ class Answering:
         """The answer; never raises."""
         began = time.perf_counter()
         answerer = self._service.answerers.get(request.topic)
-        outcome: bytes | Refusal = nobody_there() if answerer is None else await self._safely(answerer, request)
-        answer = refuse(outcome) if isinstance(outcome, Refusal) else Answer(outcome)
+        outcome: Answer | Refusal = nobody_there() if answerer is None else await self._safely(answerer, request)
+        answer = refuse(outcome) if isinstance(outcome, Refusal) else outcome
         if answerer is not None:
             slug = outcome.slug if isinstance(outcome, Refusal) else "replied"
             _answered(request.topic, slug).inc()
             _seconds(request.topic).observe(time.perf_counter() - began)
         return answer
 
-    async def _safely(self, answerer: Answerer, request: Request) -> bytes | Refusal:
+    async def _safely(self, answerer: Answerer, request: Request) -> Answer | Refusal:
         try:
             async with asyncio.timeout(request.seconds_left) as deadline:
                 return await self._answer(answerer, request)
@@ -69,7 +74,7 @@ class Answering:
             log.exception("a request failed", topic=request.topic, request_id=request.request_id)
             return request_failed()
 
-    async def _answer(self, answerer: Answerer, request: Request) -> bytes | Refusal:
+    async def _answer(self, answerer: Answerer, request: Request) -> Answer | Refusal:
         refusal = None if answerer.http is None else answerer.http.refusal_to(request.caller)
         if refusal is not None:
             return refusal
@@ -80,7 +85,7 @@ class Answering:
             return await self._query(answerer, asked, request)
         return await self._write(self._database, answerer, asked, request)
 
-    async def _query(self, answerer: Answerer, asked: Operation[Any], request: Request) -> bytes | Refusal:
+    async def _query(self, answerer: Answerer, asked: Operation[Any], request: Request) -> Answer | Refusal:
         given = self._given(request)
         if answerer.first is not None:
             refusal = await self._go_first(answerer.first, asked, given)
@@ -89,7 +94,7 @@ class Answering:
         reply = await self._looked(answerer, asked, given)
         if answerer.then is not None and not isinstance(reply, Refusal):
             reply = await self._go_then(answerer.then, asked, {**given, answerer.then.gives: reply})
-        return _dump(answerer, reply)
+        return _answered_with(_dump(answerer, reply))
 
     async def _looked(self, answerer: Answerer, asked: Operation[Any], given: dict[Any, Any]) -> Any:
         if Transaction not in answerer.wants.values() or self._database is None:
@@ -100,20 +105,28 @@ class Answering:
 
     async def _write(
         self, database: Database, answerer: Answerer, asked: Operation[Any], request: Request
-    ) -> bytes | Refusal:
+    ) -> Answer | Refusal:
         identity = answers.Identity.of(request) if answerer.operation.answer_is_kept else None
         given = self._given(request)
         if answerer.first is not None:
             before = await self._given_before(database, identity) if request.idempotency_key is not None else None
             early = before if before is not None else await self._go_first(answerer.first, asked, given)
             if early is not None:
-                return early
+                return _answered_with(early)
         effect = partial(_once, answerer, asked, given, identity)
-        result = await database.transact(Origin(request.request_id, None, request.traceparent), effect)
-        if answerer.then is None or isinstance(result, Refusal):
-            return result
-        given[answerer.then.gives] = answerer.reply.validate_json(result)
-        return _dump(answerer, await self._go_then(answerer.then, asked, given))
+        result, said = await database.transact(Origin(request.request_id, None, request.traceparent), effect)
+        if answerer.then is not None and not isinstance(result, Refusal):
+            given[answerer.then.gives] = answerer.reply.validate_json(result)
+            result = _dump(answerer, await self._go_then(answerer.then, asked, given))
+        return _answered_with(result, self._news(said))
+
+    def _news(self, said: Iterable[Said]) -> str | None:
+        """What of it makes answers stale that edges may keep: without the data, where there is too much of it."""
+        told = [(message.topic, message) for message in said if message.topic in self._service.news]
+        if not told:
+            return None
+        news = json.dumps([(topic, message.model_dump(mode="json")) for topic, message in told])
+        return news if len(news) <= MOST_NEWS else json.dumps([(topic, None) for topic in {topic for topic, _ in told}])
 
     async def _go_then(self, then: Stage, asked: Operation[Any], given: dict[Any, Any]) -> Any:
         return await then.handler(asked, **pick(then.wants, {**given, Database: self._database}))
@@ -146,13 +159,13 @@ async def _once(
     given: dict[Any, Any],
     identity: answers.Identity | None,
     transaction: Transaction,
-) -> bytes | Refusal:
-    """The effect and its answer, or the answer that was given before."""
+) -> tuple[bytes | Refusal, list[Said]]:
+    """The effect with its answer and what it said, or the answer that was given before."""
     if identity is not None:
         before = await answers.claim(transaction.connection, identity)
         if before is not None:
             transaction.abandon()
-            return before
+            return before, []
     reply = await answerer.handler(asked, **pick(answerer.wants, {**given, Transaction: transaction}))
     result = _dump(answerer, reply)
     if isinstance(result, Refusal):
@@ -160,7 +173,11 @@ async def _once(
             transaction.abandon()
     elif identity is not None:
         await answers.keep(transaction.connection, identity, result)
-    return result
+    return result, [] if transaction.abandoned else transaction.said
+
+
+def _answered_with(result: bytes | Refusal, news: str | None = None) -> Answer | Refusal:
+    return result if isinstance(result, Refusal) else Answer(result, news=news)
 
 
 def _dump(answerer: Answerer, reply: object) -> bytes | Refusal:

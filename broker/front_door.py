@@ -13,7 +13,7 @@ from broker.lane.wire.channel import Channel
 from broker.lane.wire.connection import ClosedByBrokerError, Wire
 from broker.lane.wire.link import WireLink
 from broker.reconnecting import BrokerAwayError
-from broker.registry import Registry
+from broker.registry import Registry, ServiceRecord
 from broker.shared import ensure_on_wire
 
 LOOK_EVERY = 0.5
@@ -39,7 +39,7 @@ class FrontDoor:
             wire = self._link.connection
             if wire is not None and self._link.is_up:
                 for record in list(self._registry.services.values()):
-                    await self._bind(wire, record.name, tuple(offer.topic for offer in record.offers))
+                    await self._bind(wire, record.name, _topics(record))
 
     async def _bind(self, wire: Wire, service: str, topics: tuple[str, ...]) -> None:
         now = asyncio.get_running_loop().time()
@@ -62,3 +62,8 @@ class FrontDoor:
         self._bound.clear()
         self._not_before.clear()
         await ensure_on_wire(wire)
+
+
+def _topics(record: ServiceRecord) -> tuple[str, ...]:
+    """What the service itself is asked for."""
+    return tuple(offer.topic for offer in record.offers if not offer.parts)

@@ -14,13 +14,14 @@ from typing import Any, TypeVar, Union, get_args, get_origin
 from faststream.rabbit import RabbitRouter
 from pydantic import TypeAdapter
 
+from broker.composing import Question, composition
 from broker.injection import Attempt, Handler, check, given_by, needs
 from broker.lane import Ask
 from broker.reader import Reader
 from broker.topology import COMMANDS, EVENTS, work_queue
 from broker.transaction import Database, Transaction
 from contracts.base import Caller, Command, Event, Operation, Query, Refusal, Said
-from contracts.presence import Manifest, Offer, Route, Saying, Who
+from contracts.presence import Cache, Manifest, Offer, Route, Saying, Stale, Who
 
 Function = TypeVar("Function", bound=Callable[..., Awaitable[Any]])
 _METHODS_WITHOUT_BODY = ("GET", "DELETE")
@@ -37,13 +38,15 @@ def Http(
     headers: Mapping[str, str] | None = None,
     raw: str | None = None,
     roles: tuple[str, ...] = (),
+    limit: str | None = None,
 ) -> Route:
     """How an operation is reached over HTTP. Only `who="anyone"` needs no access token. With `roles`, the caller must
     have one of them.
 
     Fields named in the path come from the path, those in `query` (for GET and DELETE: all others) from the query
     string, those in `headers` (header -> field) from headers, the rest from the JSON body. `raw` names the field that
-    gets the body as it came, as text.
+    gets the body as it came, as text. `limit` names the limit of the edge that counts it, where the one for reads or
+    writes is not meant ("credentials": what guesses passwords).
     """
     return Route.model_validate(
         {
@@ -56,7 +59,17 @@ def Http(
             "headers": {header.lower(): field for header, field in (headers or {}).items()},
             "raw": raw,
             "roles": roles,
+            "limit": limit,
         }
+    )
+
+
+def Cached(seconds: int, stale: Mapping[type[Event], tuple[str, str] | None]) -> Cache:
+    """How long an edge may answer again with the same, and the events that make it stale: any of them (None), or those
+    whose field (or one of whose list) is a field of the question: `{StockReserved: ("sku", "skus")}`."""
+    named = ((event.topic, fields or (None, None)) for event, fields in stale.items())
+    return Cache(
+        seconds=seconds, stale=tuple(Stale(event=topic, field=ours, among=theirs) for topic, (ours, theirs) in named)
     )
 
 
@@ -71,6 +84,7 @@ class Answerer:
     http: Route | None
     first: "Stage | None"
     then: "Stage | None"
+    cache: Cache | None = None
 
     @property
     def is_query(self) -> bool:
@@ -122,6 +136,7 @@ class Service:
     migrations: str | None = None
     version: str = field(default_factory=lambda: installed_version("hedgerow"))
     answerers: dict[str, Answerer] = field(default_factory=dict, init=False)
+    compositions: list[Offer] = field(default_factory=list, init=False)
     listeners: dict[str, Listener] = field(default_factory=dict, init=False)
     starters: list[tuple[Handler, dict[str, Any]]] = field(default_factory=list, init=False)
     chores: list[Chore] = field(default_factory=list, init=False)
@@ -141,24 +156,33 @@ class Service:
         http: Route | None = None,
         first: Handler | None = None,
         then: Handler | None = None,
+        cache: Cache | None = None,
     ) -> Callable[[Function], Function]:
         """Answer an operation: the handler returns its reply or a Refusal. Raises ValueError for another's.
 
         `first` runs before the transaction and gives its result to the handler; `then` runs after the commit, gets the
-        reply and returns the one that is sent.
+        reply and returns the one that is sent. With `cache` (see Cached) edges may answer for a while themselves.
         """
         self._must_own(operation.topic)
         _only_once(operation, self.answerers)
+        if cache is not None:
+            _must_be_cacheable(operation, http, cache)
 
         def register(handler: Function) -> Function:
             route = None if http is None else _complete(http, operation)
             reply: TypeAdapter[Any] = TypeAdapter(operation.reply_type())
             self.answerers[operation.topic] = Answerer(
-                operation, handler, needs(handler), reply, route, _stage(first), _stage(then)
+                operation, handler, needs(handler), reply, route, _stage(first), _stage(then), cache
             )
             return handler
 
         return register
+
+    def composes(self, topic: str, *, http: Route, summary: str, **parts: Question) -> None:
+        """Give several questions one address: the edge asks them at once and answers what there is. The keywords name
+        the parts (`orders=part(ListOrders, limit=5)`). Raises ValueError."""
+        self._must_own(topic)
+        self.compositions.append(composition(topic, http, summary, parts))
 
     def hears(
         self, event: type[Event], *, ordered: bool = True, first: Handler | None = None
@@ -198,6 +222,12 @@ class Service:
         run(self)
 
     @property
+    def news(self) -> frozenset[str]:
+        """The events that make something stale which this service answers."""
+        cached = (answerer.cache for answerer in self.answerers.values() if answerer.cache is not None)
+        return frozenset(stale.event for cache in cached for stale in cache.stale)
+
+    @property
     def needs_database(self) -> bool:
         """Whether it has tables, or a handler that wants a transaction or a reader."""
         wanted = [answerer.wants for answerer in self.answerers.values()]
@@ -231,9 +261,9 @@ class Service:
         return Manifest(
             service=self.name,
             version=self.version,
-            offers=tuple(_offer(answerer) for answerer in self.answerers.values()),
+            offers=(*(_offer(answerer) for answerer in self.answerers.values()), *self.compositions),
             hears=tuple(sorted(self.listeners)),
-            says=tuple(Saying(topic=kind.topic, schema_=kind.model_json_schema()) for kind in self.says),
+            says=tuple(map(Saying.of, self.says)),
         )
 
     @staticmethod
@@ -265,6 +295,16 @@ class Service:
 def _only_once(message: type[Operation[Any]] | type[Said], handled: Mapping[str, object]) -> None:
     if message.topic in handled:
         raise ValueError(f"{message.__name__} has a handler already")
+
+
+def _must_be_cacheable(operation: type[Operation[Any]], http: Route | None, cache: Cache) -> None:
+    if http is None or http.who != "anyone" or not issubclass(operation, Query) or http.headers:
+        raise ValueError(
+            f"{operation.__name__} can't be cached: only what anyone may ask over HTTP can, and no headers"
+        )
+    for stale in cache.stale:
+        if stale.field is not None and stale.field not in operation.model_fields:
+            raise ValueError(f"{operation.__name__} has no field {stale.field} that {stale.event} could make stale")
 
 
 def _must_get(handler: Handler, wants: dict[str, Any], given: set[Any]) -> None:
@@ -312,4 +352,6 @@ def _offer(answerer: Answerer) -> Offer:
         request=operation.model_json_schema(),
         reply=answerer.reply.json_schema(mode="serialization"),
         refusals=operation.refusals,
+        cache=answerer.cache,
+        keeps_answer=operation.answer_is_kept,
     )

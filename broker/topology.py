@@ -82,7 +82,7 @@ def way_home(reason: str, queue: str) -> str:
 
 def consumed_queues(manifest: Manifest) -> list[str]:
     """What an instance of a service consumes, in the order in which its beats speak of it."""
-    requested = [requests_queue(manifest.service)] if manifest.offers else []
+    requested = [requests_queue(manifest.service)] if any(not offer.parts for offer in manifest.offers) else []
     return [*requested, *(work_queue(manifest.service, topic) for topic in manifest.hears)]
 
 
@@ -127,6 +127,21 @@ def requests(service: str, topics: Iterable[str]) -> list[Frame]:
         Queue.Bind(queue=name, exchange=RETURNS, routing_key=way_home("*", name)),
         *_queue(suspects_queue(service), "classic", REQUESTS, [suspects_key(service)]),
     ]
+
+
+def news_queue(owner: str, token: str) -> str:
+    """Where one process hears of events as they happen."""
+    return f"{owner}.news.{token}"
+
+
+def news(name: str) -> Frame:
+    """What declares the queue of one process that hears events for as long as it is connected."""
+    return Queue.Declare(queue=name, exclusive=True, arguments={"x-queue-type": "classic"})
+
+
+def news_of(name: str, topics: Iterable[str]) -> list[Frame]:
+    """What leads these events to it."""
+    return [Queue.Bind(queue=name, exchange=EVENTS, routing_key=topic) for topic in topics]
 
 
 def replies(name: str) -> Frame:

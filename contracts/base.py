@@ -5,12 +5,25 @@ grow; what a client *asks* (operations) refuses them, so that a typing error is 
 its version; a breaking change is a new class with a new topic.
 """
 
+import re
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Annotated, Any, ClassVar, Generic, Literal, TypeVar
 from uuid import UUID
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, PlainSerializer, StringConstraints
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    StringConstraints,
+    WithJsonSchema,
+)
+
+_DATE_TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)")
 
 
 class Message(BaseModel):
@@ -25,6 +38,15 @@ class Input(Message):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+def _read(moment: object) -> datetime:
+    """Pydantic alone would also take a number, or a text that holds one, for seconds since 1970."""
+    if isinstance(moment, datetime):
+        return moment
+    if isinstance(moment, str) and _DATE_TIME.fullmatch(moment):
+        return datetime.fromisoformat(moment.upper())
+    raise ValueError("a time is written as in RFC 3339: 2026-01-31T12:00:00Z")
+
+
 def _in_utc(moment: datetime) -> datetime:
     try:
         return moment.astimezone(UTC)
@@ -36,12 +58,18 @@ def _written(moment: datetime) -> str:
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-Moment = Annotated[AwareDatetime, AfterValidator(_in_utc), PlainSerializer(_written, return_type=str, when_used="json")]
+_Written = Annotated[str, WithJsonSchema({"type": "string", "format": "date-time"})]
+Moment = Annotated[
+    AwareDatetime,
+    BeforeValidator(_read),
+    AfterValidator(_in_utc),
+    PlainSerializer(_written, return_type=_Written, when_used="json"),
+]
 """A time with its zone, kept in UTC and written as RFC 3339."""
 
 Sku = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=64)]
-Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
+Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200, pattern=r"\S")]
 Currency = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
 Email = Annotated[str, StringConstraints(pattern=r"^[^@\s]{1,64}@[^@\s]{1,190}\.[^@\s.]{1,60}$", max_length=254)]
 Quantity = Annotated[int, Field(ge=1, le=10_000)]
@@ -110,7 +138,7 @@ class RefusalKind(Message):
     """A way to be refused, declared once: calling it with a detail makes the refusal."""
 
     slug: str
-    status: int
+    status: Annotated[int, Field(ge=400, le=599)]
     title: str
 
     def __call__(self, detail: str = "", *errors: FieldError) -> Refusal:

@@ -242,6 +242,7 @@ class StockReserved(Event):
     topic: ClassVar[str] = "catalog.stock-reserved.v1"
     subject: ClassVar[str] = "order_id"
     order_id: UUID
+    skus: tuple[str, ...] = ()
 
 
 class StockRefused(Event):
@@ -259,6 +260,16 @@ class ReservationExpired(Event):
     topic: ClassVar[str] = "catalog.reservation-expired.v1"
     subject: ClassVar[str] = "order_id"
     order_id: UUID
+    skus: tuple[str, ...] = ()
+
+
+class AvailabilityChanged(Event):
+    """Of these products there is more or less for sale than before, because of what became of an order."""
+
+    topic: ClassVar[str] = "catalog.availability-changed.v1"
+    subject: ClassVar[str] = "order_id"
+    order_id: UUID
+    skus: tuple[str, ...]
 
 
 class ProductAdded(Event):

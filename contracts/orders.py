@@ -1,6 +1,6 @@
 """What is said to and by the orders service."""
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 from uuid import UUID
 
 from pydantic import Field, StringConstraints
@@ -23,6 +23,7 @@ from contracts.base import (
     refusal,
 )
 from contracts.catalog import StockItem, mixed_currencies, quote_expired, unknown_shipping_method, unknown_sku
+from contracts.payments import NextAction
 
 no_such_order = refusal("no-such-order", 404, "There is no such order.")
 email_needed = refusal("email-needed", 422, "A guest's order needs an email address.")
@@ -79,7 +80,7 @@ class Payment(Message):
 
     status: PaymentStatus
     client_secret: str | None = None
-    next_action: dict[str, Any] | None = None
+    next_action: NextAction | None = None
 
 
 class Shipment(Message):
@@ -94,12 +95,14 @@ class Shipment(Message):
 
 
 class Refund(Message):
-    """Money that goes back, and with `restock` the goods that came back for it."""
+    """Money that goes back, and with `restock` the goods that came back for it. Of these, `never_shipped` had not left
+    the house, and won't."""
 
     id: UUID
     amount: Money
     status: Literal["pending", "refunded", "failed"]
     lines: tuple[StockItem, ...] = ()
+    never_shipped: tuple[StockItem, ...] = ()
     restock: bool
     created_at: Moment
 
@@ -212,7 +215,8 @@ class DeliverOrder(Operation[Order]):
 
 class RefundOrder(Operation[Refund]):
     """Give money back: an amount, what these lines cost, or all that is left. `restock` puts the lines (without any:
-    everything) back into the stock once the money is back."""
+    everything) back into the stock once the money is back: what was shipped came back; what is more than that is not
+    shipped any more."""
 
     topic: ClassVar[str] = "orders.refund-order.v1"
     refusals = (no_such_order, refund_too_high, wrong_currency)

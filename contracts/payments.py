@@ -1,6 +1,6 @@
 """What is said to and by the payments service. One payment belongs to one order and is known by the order's id."""
 
-from typing import Any, ClassVar
+from typing import ClassVar
 from uuid import UUID
 
 from contracts.base import Command, Event, Message, Money, Operation, Query, Slug, refusal
@@ -9,11 +9,26 @@ no_action_required = refusal("no-action-required", 404, "This payment does not w
 bad_signature = refusal("bad-signature", 400, "The signature of this webhook is missing, wrong or too old.")
 
 
+class Redirect(Message):
+    """Where the customer's browser has to go, and where it comes back to."""
+
+    url: str
+    return_url: str | None = None
+
+
+class NextAction(Message):
+    """What the bank wants of the customer, in the gateway's words; whatever has no address (`redirect_to_url`) is done
+    by the gateway's own script with the payment's `client_secret`."""
+
+    type: str
+    redirect_to_url: Redirect | None = None
+
+
 class PaymentAction(Message):
-    """What the customer's browser has to do; `next_action` is the gateway's."""
+    """What the customer's browser has to do."""
 
     client_secret: str | None = None
-    next_action: dict[str, Any] | None = None
+    next_action: NextAction | None = None
 
 
 class GetPaymentAction(Query[PaymentAction]):

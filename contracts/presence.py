@@ -1,13 +1,30 @@
 """What instances say of themselves, and what their manifests declare."""
 
 from hashlib import sha256
-from typing import Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 from uuid import UUID
 
-from contracts.base import Caller, Message, Moment, Refusal, RefusalKind, Slug, forbidden, unauthenticated
+from pydantic import Field, StringConstraints
 
+from contracts.base import (
+    Caller,
+    Event,
+    Message,
+    Moment,
+    Refusal,
+    RefusalKind,
+    Said,
+    Slug,
+    forbidden,
+    unauthenticated,
+)
+from contracts.json_schema import Schema
+
+MAX_PARTS = 10
+"""How many questions one request to a composition becomes, at most."""
+PROBLEMS = "problems"
+"""What stands beside the parts in the answer of a composition."""
 Who = Literal["anyone", "user", "staff"]
-Schema = dict[str, Any]
 
 
 class Route(Message):
@@ -16,7 +33,8 @@ class Route(Message):
     `{name}` in the path is a field, `query` lists the fields of the query string, `wait` names the field that gets the
     seconds of a `Prefer: wait` header (RFC 7240, 4.3), `headers` gives fields the values of headers (their names in
     small letters); every other field is in the JSON body. With `raw`, that field gets the whole body as text instead,
-    whatever its media type. Who has none of `roles`, if there are any, is kept out.
+    whatever its media type. `limit` names the limit that counts it, where that is not the one for reads or writes. Who
+    has none of `roles`, if there are any, is kept out.
     """
 
     method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
@@ -27,6 +45,7 @@ class Route(Message):
     wait: str | None = None
     headers: dict[str, str] = {}
     raw: str | None = None
+    limit: Slug | None = None
     roles: tuple[Slug, ...] = ()
 
     def refusal_to(self, caller: Caller) -> Refusal | None:
@@ -40,8 +59,36 @@ class Route(Message):
         return forbidden() if is_outsider or lacks_role else None
 
 
+class Stale(Message):
+    """An event that makes an answer stale: any such event, or one whose field `among` (a value or a list of them) holds
+    the value that `field` had in the request."""
+
+    event: str
+    field: str | None = None
+    among: str | None = None
+
+
+class Cache(Message):
+    """An answer that may be given again for so many seconds, unless an event has made it stale."""
+
+    seconds: Annotated[int, Field(ge=1, le=3600)]
+    stale: tuple[Stale, ...] = ()
+
+
+class Part(Message):
+    """A part of a composition: the query that is asked, with fields that are `given` and others that it `takes` from
+    the address. In the answer it stands under its name."""
+
+    name: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
+    topic: str
+    given: dict[str, str] = {}
+    takes: tuple[str, ...] = ()
+
+
 class Offer(Message):
-    """An operation that a service answers. The schemas are JSON Schema 2020-12."""
+    """An operation that a service answers. The schemas are JSON Schema 2020-12. A write with `keeps_answer` has one
+    effect for each idempotency key; another one is done again. One with `parts` is a composition, which nobody is asked
+    for as a whole: the edge asks the parts, and knows their schemas."""
 
     topic: str
     kind: Literal["query", "write"]
@@ -50,13 +97,23 @@ class Offer(Message):
     request: Schema
     reply: Schema
     refusals: tuple[RefusalKind, ...] = ()
+    cache: Cache | None = None
+    keeps_answer: bool = True
+    parts: Annotated[tuple[Part, ...], Field(max_length=MAX_PARTS)] = ()
 
 
 class Saying(Message):
     """An event or a command, with the schema of its data."""
 
     topic: str
+    kind: Literal["event", "command"] = "event"
     schema_: Schema
+
+    @classmethod
+    def of(cls, said: type[Said]) -> "Saying":
+        """What is told of a kind of message."""
+        kind: Literal["event", "command"] = "event" if issubclass(said, Event) else "command"
+        return cls(topic=said.topic, kind=kind, schema_=said.model_json_schema())
 
 
 class Manifest(Message):

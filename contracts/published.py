@@ -4,6 +4,7 @@ Promise: one file a topic, so that a change of the wire shows in review as a cha
 """
 
 import json
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from pydantic import TypeAdapter
 
 from contracts import catalog, orders, payments, presence, users
 from contracts.base import Message, Operation, Said
+from contracts.presence import Saying
 
 FOLDER = Path(__file__).parent / "schemas"
 _ROOMS = (users, catalog, orders, payments, presence)
@@ -38,6 +40,12 @@ def document(kind: type[Message]) -> dict[str, Any]:
         "reply": TypeAdapter(kind.reply_type()).json_schema(mode="serialization"),
         "refusals": [refusal.model_dump() for refusal in kind.refusals],
     }
+
+
+@cache
+def sayings() -> tuple[Saying, ...]:
+    """Every event and command of the platform's own services."""
+    return tuple(Saying.of(kind) for kind in messages().values() if issubclass(kind, Said))
 
 
 def files() -> dict[str, str]:

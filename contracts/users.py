@@ -1,6 +1,6 @@
 """What is said to and by the users service."""
 
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, ClassVar, Literal
 from uuid import UUID
 
 from pydantic import Field, StringConstraints
@@ -55,10 +55,22 @@ class Tokens(Message):
     expires_in: int
 
 
+class Jwk(Message):
+    """A public key (RFC 7517; the names are those of RFC 7518, 6.2.1)."""
+
+    kid: str
+    kty: Literal["EC"]
+    crv: Literal["P-256"]
+    x: str
+    y: str
+    use: Literal["sig"]
+    alg: Literal["ES256"]
+
+
 class Jwks(Message):
     """The public keys that verify access tokens (RFC 7517)."""
 
-    keys: tuple[dict[str, Any], ...]
+    keys: tuple[Jwk, ...]
 
 
 class RegisterUser(Operation[User]):

@@ -8,11 +8,17 @@ from broker.registry import Registry
 from broker.topology import FRONT_DOOR
 from broker.watcher import Watcher
 from edge_api.authentication import Authenticator
+from edge_api.cache import Cache
+from edge_api.capacity import Capacity
+from edge_api.clients import Clients
 from edge_api.door import Door
 from edge_api.gateway import Gateway
 from edge_api.keys import KeyRing, keys_target, over_the_lane
-from edge_api.lifespan import lifespan_of
-from edge_api.platform_routes import Checks, Lifespan, PlatformRoutes, template_of
+from edge_api.lifespan import Forever, lifespan_of
+from edge_api.limits import Limits, Memory, Store
+from edge_api.news import News
+from edge_api.platform_paths import template_of
+from edge_api.platform_routes import Checks, Lifespan, PlatformRoutes
 from edge_api.revocations import Listener, RevocationList, from_issuer
 from edge_api.routing import Routes
 from edge_api.settings import Settings
@@ -36,19 +42,46 @@ def edge(settings: Settings) -> Door:
         "keys": lambda: keys_target(routes, login=settings.keys_login) is not None,
         "revocations": lambda: revocations.are_known,
     }
-    lifespan = lifespan_of(
-        (carrier.publishing, link),
+    cache = Cache(settings.cache_bytes)
+    news = News(link, routes, cache, owner=owner)
+    store, beside = _store(settings.redis_url)
+    limits = Limits(settings.rates, store, Clients(settings.trusted_proxies))
+    forever = (
         watcher.watch_forever,
         front_door.keep_bound_forever,
         keys.refresh_forever,
         revocations.keep_current_forever,
+        news.hear_forever,
+        *beside,
     )
-    return assemble(routes, requester, Authenticator(keys, revocations), checks, lifespan)
+    lifespan = lifespan_of((carrier.publishing, link), *forever)
+    authenticator = Authenticator(keys, revocations)
+    capacity = Capacity(settings.at_once)
+    return assemble(routes, requester, authenticator, limits, checks, lifespan, capacity=capacity, cache=cache)
+
+
+def _store(redis_url: str | None) -> tuple[Store, tuple[Forever, ...]]:
+    """Where limits are kept, and what runs beside it."""
+    if redis_url is None:
+        return Memory(), ()
+    from edge_api.shared_limits import Shared  # only here: the client takes 8 MB, and most edges have no Redis
+
+    shared = Shared(redis_url, Memory())
+    return shared, (shared.stay_connected,)
 
 
 def assemble(
-    routes: Routes, requester: Requester, authenticator: Authenticator, checks: Checks, lifespan: Lifespan
+    routes: Routes,
+    requester: Requester,
+    authenticator: Authenticator,
+    limits: Limits,
+    checks: Checks,
+    lifespan: Lifespan,
+    *,
+    capacity: Capacity | None = None,
+    cache: Cache | None = None,
 ) -> Door:
     """The edge of these parts."""
-    gateway = Gateway(routes, requester, authenticator, is_known=checks["presence"])
-    return Door(gateway, PlatformRoutes(routes, authenticator, checks).application(lifespan))
+    capacity, cache = capacity or Capacity(), cache or Cache()
+    gateway = Gateway(routes, requester, authenticator, limits, capacity, cache, is_known=checks["presence"])
+    return Door(gateway, PlatformRoutes(routes, authenticator, checks).application(lifespan), limits)

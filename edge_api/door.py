@@ -16,8 +16,9 @@ from starlette.types import Message, Receive, Scope, Send
 from broker.telemetry import log
 from edge_api.gateway import Gateway, Visit
 from edge_api.incoming import ClientGoneError, Incoming
+from edge_api.limits import Limits
 from edge_api.patience import Patience
-from edge_api.platform_routes import template_of
+from edge_api.platform_paths import UNLIMITED, template_of
 from edge_api.problems import RefusedError, body_incomplete, internal_error, problem
 from edge_api.responses import Response
 from edge_api.telemetry import CLIENT_GONE, Telemetry
@@ -26,8 +27,9 @@ from edge_api.telemetry import CLIENT_GONE, Telemetry
 class Door:
     """The ASGI application: the platform's own routes go to Starlette, all others straight to the gateway."""
 
-    def __init__(self, gateway: Gateway, platform: Starlette) -> None:
+    def __init__(self, gateway: Gateway, platform: Starlette, limits: Limits) -> None:
         self._gateway = gateway
+        self._limits = limits
         self._platform = platform
         self.telemetry = Telemetry()
         self._patience = Patience()
@@ -58,7 +60,8 @@ class Door:
                 response = await self._response(scope, incoming, visit)
                 status = response.status
                 await incoming.discard()
-                await response.send(send, request_id=visit.request_id, head=scope["method"] == "HEAD")
+                head = scope["method"] == "HEAD"
+                await response.send(send, request_id=visit.request_id, head=head, more=visit.headers)
         except ClientGoneError:
             status = CLIENT_GONE
             # A body whose chunks make no sense looks the same from here, and then somebody still reads.
@@ -89,7 +92,12 @@ class Door:
 
         scope.setdefault("state", {})["request_id"] = visit.request_id
         try:
+            if visit.route not in UNLIMITED:
+                await self._limits.count(self._limits.let_in(scope, dict(scope["headers"])))
             await self._platform(scope, receive, noting)
+        except RefusedError as error:
+            response = problem(error.refusal, *error.headers, request_id=visit.request_id)
+            await response.send(noting, request_id=visit.request_id, head=scope["method"] == "HEAD")
         except Exception:  # Starlette answers it and raises it again
             log.exception("a request failed", route=visit.route, request_id=visit.request_id)
         return status

@@ -7,8 +7,8 @@ each way of not being answered has a status of its own, at once where nobody is 
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
-from pydantic import ValidationError
 from starlette.types import Scope
 
 from broker.lane import (
@@ -21,14 +21,18 @@ from broker.lane import (
     Requester,
 )
 from broker.reconnecting import BrokerAwayError
-from broker.telemetry import log
-from contracts.base import Refusal, RefusalKind, deadline_passed, nobody_there
+from contracts.base import RefusalKind, deadline_passed, nobody_there
 from contracts.presence import Route
 from edge_api import reading
+from edge_api.accepting import PLAIN, must_accept
 from edge_api.authentication import Authenticator, admit
+from edge_api.cache import Cache
+from edge_api.capacity import Capacity
+from edge_api.composition import composed
 from edge_api.incoming import Incoming
-from edge_api.problems import RefusedError, bad_answer, broker_away, no_such_route, overloaded, problem, starting
-from edge_api.responses import Response
+from edge_api.limits import Limits
+from edge_api.problems import RefusedError, broker_away, no_such_route, overloaded, problem, refusal_in, starting
+from edge_api.responses import JSON, Header, Response
 from edge_api.routing import Routes, Target
 
 ANSWER_WITHIN_SECONDS = DEFAULT_SECONDS
@@ -42,43 +46,68 @@ _FAILURES: dict[type[Exception], RefusalKind] = {
 
 @dataclass(slots=True)
 class Visit:
-    """One request on its way; what the log and the counters say of it. `route` is the template, never the path."""
+    """One request on its way; what the log and the counters say of it. `route` is the template, never the path;
+    `headers` go with the response, whatever it is."""
 
     request_id: str
     route: str = "-"
     service: str | None = None
+    headers: tuple[Header, ...] = ()
 
 
 class Gateway:
     """Answers whatever the services' routes cover."""
 
     def __init__(
-        self, routes: Routes, requester: Requester, authenticator: Authenticator, *, is_known: Callable[[], bool]
+        self,
+        routes: Routes,
+        requester: Requester,
+        authenticator: Authenticator,
+        limits: Limits,
+        capacity: Capacity,
+        cache: Cache,
+        *,
+        is_known: Callable[[], bool],
     ) -> None:
         self._routes = routes
         self._requester = requester
         self._authenticator = authenticator
+        self._limits = limits
+        self._capacity = capacity
+        self._cache = cache
         self._is_known = is_known
 
     async def answer(self, scope: Scope, incoming: Incoming, visit: Visit) -> Response:
         """The response. Raises RefusedError, and ClientGoneError where nobody waits for one."""
-        if scope["method"] == "OPTIONS":
-            return Response(204, headers=(self._routes.table.allowed(scope["raw_path"]),))
-        target, in_path = self._find(scope)
-        visit.route, visit.service = target.route.path, target.record.name
         headers = incoming.headers
-        caller = await self._authenticator.caller(headers.get(b"authorization"))
+        client = self._limits.let_in(scope, headers)
+        try:
+            if scope["method"] == "OPTIONS":
+                return Response(204, headers=(self._routes.table.allowed(scope["raw_path"]),))
+            target, in_path = self._find(scope)
+            visit.route, visit.service = target.route.path, target.record.name
+            if len(headers) < len(scope["headers"]):
+                reading.singles_are_single(target.route, scope["headers"])
+            caller = await self._authenticator.caller(headers.get(b"authorization"))
+        except RefusedError:
+            visit.headers = await self._limits.count(client)
+            raise
+        visit.headers = await self._limits.count(client, caller, target.route)
         admit(target.route, caller)
-        if target.record.is_away:
+        if target.has_content and headers.get(b"accept") not in PLAIN:
+            must_accept(scope["headers"], JSON)
+        if target.record.is_away and not target.parts:
             raise RefusedError(nobody_there())
+        cacheable = target.offer if target.offer.cache is not None and target.route.who == "anyone" else None
+        if cacheable and (found := self._cache.find(cacheable, scope, headers)):
+            return found
         params = reading.fields_in_url(target.route, in_path, scope["query_string"])
         if target.route.headers:
             params = {**params, **reading.fields_in_headers(target.route, headers)}
         wait = reading.seconds_to_wait(target.route, headers)
         if wait and target.route.wait:
             params = {**params, target.route.wait: str(wait)}
-        is_query = target.offer.kind == "query"
-        key = None if is_query else reading.idempotency_key(headers)
+        key = reading.idempotency_key(headers) if target.keeps_answers else None
         request = Request(
             topic=target.offer.topic,
             params=params,
@@ -88,9 +117,18 @@ class Gateway:
             caller=caller,
             idempotency_key=key,
             traceparent=reading.traceparent(headers),
-            repeatable=is_query or key is not None,
+            repeatable=key is not None or target.offer.kind == "query",
         )
-        return respond(await self._ask(request), target.route, request)
+        if target.parts:
+            return await composed(target.parts, request, self._ask)
+        if cacheable:
+            ask = partial(self._ask, target, request)
+            answer = await self._cache.fill(cacheable, scope, headers, params, ask)
+            return answer if isinstance(answer, Response) else respond(answer, target.route, request)
+        answer = await self._ask(target, request)
+        if answer.news is not None:
+            self._cache.told(answer.news)
+        return respond(answer, target.route, request)
 
     def _find(self, scope: Scope) -> tuple[Target, dict[str, str]]:
         try:
@@ -100,9 +138,10 @@ class Gateway:
                 raise RefusedError(starting()) from None
             raise
 
-    async def _ask(self, request: Request) -> Answer:
+    async def _ask(self, target: Target, request: Request) -> Answer:
         try:
-            return await self._requester.request(request)
+            with self._capacity.taken(target.record.name, target.route):
+                return await self._requester.request(request)
         except tuple(_FAILURES) as error:
             kind = next(kind for failure, kind in _FAILURES.items() if isinstance(error, failure))
             raise RefusedError(kind()) from error
@@ -112,11 +151,4 @@ def respond(answer: Answer, route: Route, request: Request) -> Response:
     """An answer as a response: the body as it is, or the problem that a refusal stands for. Raises RefusedError."""
     if not answer.refused:
         return Response(route.status, b"" if route.status == 204 or answer.body == b"null" else answer.body)
-    try:
-        refusal = Refusal.model_validate_json(answer.body)
-    except ValidationError:
-        refusal = None
-    if refusal is None or not 400 <= refusal.status <= 599:
-        log.error("a refusal makes no sense", topic=request.topic, request_id=request.request_id)
-        raise RefusedError(bad_answer())
-    return problem(refusal, request_id=request.request_id)
+    return problem(refusal_in(answer, request), request_id=request.request_id)

@@ -1,6 +1,5 @@
 """The routes that the platform serves itself: is it well, who is there, what can be asked, what does a problem mean."""
 
-import json
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Any
@@ -11,26 +10,32 @@ from starlette.requests import Request
 from starlette.routing import Route
 
 from contracts import presence
-from contracts.base import RefusalKind
-from edge_api import openapi, problems, roster
+from contracts.base import Message, RefusalKind
+from edge_api import problems, roster
+from edge_api.accepting import must_accept
 from edge_api.authentication import Authenticator, admit
+from edge_api.documents import Documents
+from edge_api.platform_paths import (
+    ASYNCAPI,
+    DOCS,
+    HEALTH,
+    OPENAPI,
+    PROBLEM,
+    READINESS,
+    SERVICES,
+    Health,
+    ProblemKind,
+    Readiness,
+)
 from edge_api.problems import RefusedError, internal_error, method_not_allowed, no_such_route, problem
-from edge_api.responses import Response
+from edge_api.responses import JSON, Response
 from edge_api.routing import Routes
 
 Lifespan = Callable[[Starlette], AbstractAsyncContextManager[None]]
 Checks = Mapping[str, Callable[[], bool]]
 """What readiness consists of, by name."""
-HEALTH, READINESS, OPENAPI, SERVICES, PROBLEM = "/healthz", "/readyz", "/openapi.json", "/services", "/problems/{slug}"
+Answering = Callable[[Request], Awaitable[Response]]
 _FOR_STAFF = presence.Route(method="GET", path=SERVICES, who="staff")
-_EXACT = {HEALTH, READINESS, OPENAPI, SERVICES}
-
-
-def template_of(path: str) -> str | None:
-    """Which of these routes a path (or the template of a claim) would lead to; None if it is free for the services."""
-    if path in _EXACT:
-        return path
-    return PROBLEM if path.startswith(PROBLEM.partition("{")[0]) else None
 
 
 class PlatformRoutes:
@@ -40,7 +45,7 @@ class PlatformRoutes:
         self._routes = routes
         self._authenticator = authenticator
         self._checks = checks
-        self._document = (-1, b"")
+        self._documents = Documents(routes)
 
     def application(self, lifespan: Lifespan) -> Starlette:
         """The Starlette application of these routes."""
@@ -52,34 +57,33 @@ class PlatformRoutes:
         app.router.redirect_slashes = False
         return app
 
-    def _answers(self) -> dict[str, Callable[[Request], Awaitable[Response]]]:
+    def _answers(self) -> dict[str, Answering]:
+        """A load balancer is told how things are whatever it accepts."""
         return {
             HEALTH: self._healthz,
             READINESS: self._readyz,
-            OPENAPI: self._openapi,
-            SERVICES: self._services,
-            PROBLEM: self._problem,
+            SERVICES: _serving(JSON, self._services),
+            PROBLEM: _serving(JSON, self._problem),
+            OPENAPI: _serving(JSON, self._document),
+            ASYNCAPI: _serving(JSON, self._document),
+            DOCS: _serving(b"text/html", self._document),
         }
 
     async def _healthz(self, request: Request) -> Response:
-        return _json({"status": "alive"})
+        return _said(Health(status="alive"))
 
     async def _readyz(self, request: Request) -> Response:
-        missing = [name for name, is_met in self._checks.items() if not is_met()]
-        return _json(
-            {"status": "not ready" if missing else "ready", "missing": missing}, status=503 if missing else 200
-        )
+        missing = tuple(name for name, is_met in self._checks.items() if not is_met())
+        readiness = Readiness(status="not ready" if missing else "ready", missing=missing)
+        return _said(readiness, status=503 if missing else 200)
 
-    async def _openapi(self, request: Request) -> Response:
-        generation = self._routes.registry.generation
-        if self._document[0] != generation:
-            self._document = (generation, json.dumps(openapi.document(self._routes.table.targets)).encode())
-        return Response(200, self._document[1])
+    async def _document(self, request: Request) -> Response:
+        return self._documents.at(request.url.path)
 
     async def _services(self, request: Request) -> Response:
         authorization = request.headers.get("authorization")
         admit(_FOR_STAFF, await self._authenticator.caller(authorization.encode("latin-1") if authorization else None))
-        return _json(roster.page(self._routes))
+        return _said(roster.page(self._routes))
 
     async def _problem(self, request: Request) -> Response:
         slug = request.path_params["slug"]
@@ -87,14 +91,24 @@ class PlatformRoutes:
         if slug not in kinds:
             raise RefusedError(problems.no_such_problem())
         kind = kinds[slug]
-        return _json({"slug": slug, "title": kind.title, "status": kind.status})
+        return _said(ProblemKind(slug=slug, title=kind.title, status=kind.status))
 
     def _kinds(self) -> list[RefusalKind]:
         return [kind for _, offer in self._routes.registry.offers() for kind in offer.refusals]
 
 
-def _json(page: object, *, status: int = 200) -> Response:
-    return Response(status, json.dumps(page).encode())
+def _serving(media_type: bytes, answer: Answering) -> Answering:
+    """Answer who accepts this type."""
+
+    async def serve(request: Request) -> Response:
+        must_accept(request.headers.raw, media_type)
+        return await answer(request)
+
+    return serve
+
+
+def _said(message: Message, *, status: int = 200) -> Response:
+    return Response(status, message.model_dump_json().encode())
 
 
 async def _refused(request: Request, error: RefusedError) -> Response:

@@ -4,7 +4,12 @@ Promise: every error a client sees has a stable slug, and nothing of an unexpect
 """
 
 import json
+from typing import Any
 
+from pydantic import ValidationError
+
+from broker.lane import Answer, Request
+from broker.telemetry import log
 from contracts.base import FieldError, Refusal, RefusalKind, refusal, unauthenticated
 from edge_api.responses import Header, Response
 
@@ -13,12 +18,15 @@ no_such_problem = refusal("no-such-problem", 404, "There is no such problem.")
 method_not_allowed = refusal("method-not-allowed", 405, "This address does not know that method.")
 malformed_url = refusal("malformed-url", 400, "The address is not valid UTF-8, percent-encoded.")
 bad_idempotency_key = refusal("bad-idempotency-key", 400, "An idempotency key is 1 to 255 printable ASCII characters.")
+repeated_header = refusal("repeated-header", 400, "A header that may be there once is there more than once.")
 body_incomplete = refusal("body-incomplete", 400, "The body ended before it was complete.")
 body_too_slow = refusal("body-too-slow", 408, "The body did not arrive in time.")
 url_too_long = refusal("url-too-long", 414, "The address is longer than 8 KiB.")
 body_too_large = refusal("body-too-large", 413, "The body is larger than 1 MiB.")
 not_text = refusal("not-text", 400, "The body is not text in UTF-8.")
+not_acceptable = refusal("not-acceptable", 406, "What you accept is not what this address has.")
 unsupported_media_type = refusal("unsupported-media-type", 415, "The body must be application/json.")
+too_many_requests = refusal("too-many-requests", 429, "You ask more often than you may.")
 internal_error = refusal("internal-error", 500, "Something went wrong here.")
 bad_answer = refusal("bad-answer", 502, "The service's answer makes no sense.")
 starting = refusal("starting", 503, "The platform is starting and does not know its services yet.")
@@ -33,7 +41,8 @@ OF_THE_EDGE: tuple[RefusalKind, ...] = tuple(kind for kind in globals().values()
 """Every way in which the edge itself says no."""
 
 RETRY_AFTER_SECONDS = 1
-_TRY_AGAIN = {429, 503, 504}
+TRY_AGAIN = {429, 503, 504}
+"""The statuses whose responses say when to try again."""
 
 
 class RefusedError(Exception):
@@ -45,9 +54,22 @@ class RefusedError(Exception):
         self.headers = headers
 
 
+def refusal_in(answer: Answer, request: Request) -> Refusal:
+    """The refusal that an answer is. Raises RefusedError if it makes no sense."""
+    try:
+        refusal = Refusal.model_validate_json(answer.body)
+    except ValidationError:
+        refusal = None
+    if refusal is None or not 400 <= refusal.status <= 599:
+        log.error("a refusal makes no sense", topic=request.topic, request_id=request.request_id)
+        raise RefusedError(bad_answer())
+    return refusal
+
+
 def problem(said: Refusal, *headers: Header, request_id: str) -> Response:
     """A refusal as a response."""
-    return Response(said.status, _document(said, request_id), b"application/problem+json", (*_usual(said), *headers))
+    body = json.dumps(document(said, request_id), ensure_ascii=False).encode()
+    return Response(said.status, body, b"application/problem+json", (*_usual(said, headers), *headers))
 
 
 def token_refused() -> RefusedError:
@@ -68,14 +90,15 @@ def pointer_to(name: str) -> str:
     return "/" + name.replace("~", "~0").replace("/", "~1")
 
 
-def _usual(said: Refusal) -> tuple[Header, ...]:
-    if said.status in _TRY_AGAIN:
+def _usual(said: Refusal, headers: tuple[Header, ...]) -> tuple[Header, ...]:
+    if said.status in TRY_AGAIN and not any(name == b"retry-after" for name, _ in headers):
         return ((b"retry-after", str(RETRY_AFTER_SECONDS).encode()),)
     return ()
 
 
-def _document(said: Refusal, request_id: str) -> bytes:
-    document = {
+def document(said: Refusal, request_id: str) -> dict[str, Any]:
+    """A refusal as a problem document."""
+    written: dict[str, Any] = {
         "type": f"/problems/{said.slug}",
         "title": said.title,
         "status": said.status,
@@ -83,5 +106,5 @@ def _document(said: Refusal, request_id: str) -> bytes:
         "instance": request_id,
     }
     if said.errors:
-        document["errors"] = [error.model_dump() for error in said.errors]
-    return json.dumps(document, ensure_ascii=False).encode()
+        written["errors"] = [error.model_dump() for error in said.errors]
+    return written

@@ -6,7 +6,7 @@ the JSON fits the operation is for the service to say.
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from random import getrandbits
 from urllib.parse import parse_qsl
 
@@ -19,9 +19,11 @@ from edge_api.problems import (
     fields_refused,
     malformed_url,
     not_text,
+    repeated_header,
     unsupported_media_type,
     url_too_long,
 )
+from edge_api.responses import Header
 
 MAX_QUERY_FIELDS = 100
 MAX_URL = 8192
@@ -32,6 +34,8 @@ NO_FIELDS = b"{}"
 _PRINTABLE = re.compile(rb"[\x21-\x7e]([\x20-\x7e]{0,253}[\x21-\x7e])?")
 _TRACEPARENT = re.compile(rb"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 _WAIT = re.compile(rb"(?:^|[,;\s])wait=\"?(\d{1,6})\"?(?:$|[,;\s])")
+
+_SINGLE = (b"authorization", b"content-type", b"idempotency-key")
 
 Headers = Mapping[bytes, bytes]
 
@@ -87,6 +91,15 @@ def _text(body: bytes) -> str:
         return body.decode()
     except UnicodeDecodeError:
         raise RefusedError(not_text()) from None
+
+
+def singles_are_single(route: Route, headers: Iterable[Header]) -> None:
+    """Raises RefusedError for a header that means one thing and is there twice: a proxy before us may have read the
+    other one."""
+    names = [name for name, _ in headers]
+    for name in (*_SINGLE, *(header.encode() for header in route.headers)):
+        if names.count(name) > 1:
+            raise RefusedError(repeated_header(f"{name.decode()} is there more than once."))
 
 
 def fields_in_headers(route: Route, headers: Headers) -> dict[str, str]:

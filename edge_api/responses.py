@@ -1,6 +1,7 @@
 """What goes back to the client: one small type instead of a framework's, because the hot path makes one a request.
 
-Promise: every response carries its request id; a HEAD request gets the headers only; nothing is sniffed or cached.
+Promise: every response carries its request id; a HEAD request gets the headers only; nothing is sniffed, or
+cached without asking again.
 """
 
 from dataclasses import dataclass
@@ -9,7 +10,12 @@ from starlette.types import Receive, Scope, Send
 
 Header = tuple[bytes, bytes]
 JSON = b"application/json"
-_ALWAYS: tuple[Header, ...] = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))
+_ALWAYS: tuple[Header, ...] = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+)
+_LOADS_NOTHING: Header = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
+"""What OWASP's REST Security Cheat Sheet asks for, beside the cache's and HTTPS' own."""
 _CHALLENGE: Header = (b"www-authenticate", b"Bearer")
 _WITHOUT_CONTENT = {204, 304}
 
@@ -22,18 +28,23 @@ class Response:
     body: bytes = b""
     content_type: bytes = JSON
     headers: tuple[Header, ...] = ()
+    cache_control: bytes = b"no-store"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request that came through the door."""
         await self.send(send, request_id=scope["state"]["request_id"], head=scope["method"] == "HEAD")
 
-    async def send(self, send: Send, *, request_id: str, head: bool) -> None:
-        """Write it out."""
-        await send({"type": "http.response.start", "status": self.status, "headers": self._headers(request_id)})
+    async def send(self, send: Send, *, request_id: str, head: bool, more: tuple[Header, ...] = ()) -> None:
+        """Write it out, with `more` headers."""
+        headers = [*self._headers(request_id), *more]
+        await send({"type": "http.response.start", "status": self.status, "headers": headers})
         await send({"type": "http.response.body", "body": b"" if head else self.body})
 
     def _headers(self, request_id: str) -> list[Header]:
-        headers = [(b"x-request-id", request_id.encode()), *_ALWAYS, *self.headers]
+        cached: Header = (b"cache-control", self.cache_control)
+        headers = [(b"x-request-id", request_id.encode()), cached, *_ALWAYS, *self.headers]
+        if not self.content_type.startswith(b"text/html"):  # a page says itself what it loads
+            headers.append(_LOADS_NOTHING)
         if self.status == 401 and not any(name == b"www-authenticate" for name, _ in self.headers):
             headers.append(_CHALLENGE)
         if self.status not in _WITHOUT_CONTENT:

@@ -11,19 +11,32 @@ from urllib.parse import unquote_to_bytes
 
 from broker.registry import Registry, ServiceRecord
 from broker.telemetry import log
-from contracts.presence import Offer, Route
+from contracts.presence import PROBLEMS, Offer, Part, Route
 from edge_api.problems import RefusedError, malformed_url, method_not_allowed, no_such_route
 from edge_api.responses import Header
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """An operation that a route leads to. `names` are the path's parameters with the segment that holds each."""
+    """An operation that a route leads to. `names` are the path's parameters with the segment that holds each;
+    `has_content` says whether a reply is sent with content, `keeps_answers` whether an idempotency key means something;
+    `parts` are those of a composition."""
 
     record: ServiceRecord
     offer: Offer
     route: Route
     names: tuple[tuple[int, str], ...]
+    has_content: bool
+    keeps_answers: bool
+    parts: tuple["PartTarget", ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PartTarget:
+    """A part of a composition, and who answers it; None as long as nobody is known who does."""
+
+    part: Part
+    target: Target | None
 
 
 @dataclass(slots=True)
@@ -40,9 +53,14 @@ class Table:
         self.refused: list[tuple[str, str, str]] = []
         self.targets: list[Target] = []
         self._root = _Node()
-        for record, offer in offers:
+        self._by_topic: dict[str, Target] = {}
+        self._inner: set[str] = set()
+        # Compositions come last: they need to know who answers their parts.
+        for record, offer in sorted(offers, key=lambda claim: bool(claim[1].parts)):
             if offer.http is not None:
                 self._add(record, offer, offer.http, is_reserved)
+            else:
+                self._inner.add(offer.topic)
 
     def find(self, method: str, path: bytes) -> tuple[Target, dict[str, str]]:
         """Who answers, and the path's parameters. Raises RefusedError: nothing there, another method, bad encoding."""
@@ -71,13 +89,32 @@ class Table:
             else:
                 node = node.static.setdefault(segment, _Node())
         names = tuple((at, segment[1:-1]) for at, segment in enumerate(segments) if _is_parameter(segment))
+        parts = tuple(PartTarget(part, self._by_topic.get(part.topic)) for part in offer.parts)
         if is_reserved(route.path):
             self._refuse(record.name, route, "the path is held by the platform")
         elif route.method in node.targets:
             self._refuse(record.name, route, "the path is claimed twice")
+        elif parts and (reason := self._wrong_parts(offer, route, parts)):
+            self._refuse(record.name, route, reason)
         else:
-            node.targets[route.method] = Target(record, offer, route, names)
-            self.targets.append(node.targets[route.method])
+            target = Target(record, offer, route, names, has_content(offer, route), keeps_answers(offer), parts)
+            node.targets[route.method] = target
+            self.targets.append(target)
+            if not parts:
+                self._by_topic[offer.topic] = target
+
+    def _wrong_parts(self, offer: Offer, route: Route, parts: tuple[PartTarget, ...]) -> str | None:
+        names = [one.part.name for one in parts]
+        if (offer.kind, route.method, route.status) != ("query", "GET", 200):
+            return "a composition is a plain GET"
+        if PROBLEMS in names or len(set(names)) < len(names):
+            return "the names of its parts clash"
+        for one in parts:
+            if one.part.topic in self._inner:
+                return f"its part {one.part.name} has no route of its own"
+            if one.target is not None and one.target.offer.kind == "write":
+                return f"its part {one.part.name} is no query"
+        return None
 
     def _refuse(self, service: str, route: Route, reason: str) -> None:
         log.warning("a route can't be served", claimant=service, claim=f"{route.method} {route.path}", reason=reason)
@@ -100,6 +137,16 @@ class Routes:
             self._table = Table(self.registry.offers(), is_reserved=self._is_reserved)
             self._generation = self.registry.generation
         return self._table
+
+
+def has_content(offer: Offer, route: Route) -> bool:
+    """Whether a reply is sent with content."""
+    return bool(offer.parts) or (route.status != 204 and offer.reply.get("type") != "null")
+
+
+def keeps_answers(offer: Offer) -> bool:
+    """Whether an idempotency key means something."""
+    return offer.kind == "write" and offer.keeps_answer
 
 
 def segments_of(path: bytes) -> list[str]:

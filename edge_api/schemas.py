@@ -38,7 +38,7 @@ class Components:
         closure = {name: definitions[name] for name in sorted({local, *_reachable(definitions[local], definitions)})}
         key = (local, json.dumps(closure, sort_keys=True))
         if key not in self._names:
-            self._names[key] = self._free(_plain(local), service)
+            self._names[key] = self._free(plain(local), service)
         return self._names[key]
 
     def _free(self, name: str, service: str) -> str:
@@ -55,7 +55,8 @@ def _numbered(wishes: list[str]) -> Iterator[str]:
         number += 1
 
 
-def _plain(name: str) -> str:
+def plain(name: str) -> str:
+    """A name for a component: only letters, digits, `.`, `_` and `-` may be in it."""
     return "".join(
         character if character.isascii() and (character.isalnum() or character in "._-") else "_" for character in name
     )

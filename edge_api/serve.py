@@ -13,9 +13,12 @@ import socket
 import time
 
 import uvloop
-from granian.constants import HTTPModes, Interfaces
+from granian.constants import HTTPModes, Interfaces, SSLProtocols
+from granian.http import HTTP1Settings
 from granian.log import LogLevels
 from granian.server.embed import Server
+from starlette.middleware.cors import CORSMiddleware
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from broker.telemetry import log
 from edge_api.app import edge
@@ -26,6 +29,8 @@ CONCURRENT_REQUESTS = 4096
 BACKLOG = 1024  # a connection that finds no room is tried again by its client's kernel a second later
 FINISH_WITHIN_SECONDS = 15.0
 CLOSE_WITHIN_SECONDS = 1.0
+HEADERS_WITHIN_SECONDS = 10
+_STRICT = (b"strict-transport-security", b"max-age=31536000; includeSubDomains")
 
 
 def serve(settings: Settings) -> None:
@@ -56,18 +61,62 @@ async def _serve(settings: Settings) -> None:
         server = _server(door, settings)
         gc.collect()
         gc.freeze()  # else a full collection stops everything for 50 ms, to find that the modules are still there
-        log.info("the edge begins to listen", url=f"http://{settings.host}:{settings.port}")
+        scheme = "http" if settings.certificate is None else "https"
+        log.info("the edge begins to listen", url=f"{scheme}://{settings.host}:{settings.port}")
         serving = asyncio.create_task(server.serve())
+        watching = asyncio.create_task(settings.certificate.watch(server.reload)) if settings.certificate else None
         waiting = asyncio.create_task(told_to_stop.wait())
         await asyncio.wait([serving, waiting], return_when=asyncio.FIRST_COMPLETED)
         waiting.cancel()
+        if watching is not None:
+            watching.cancel()
         await _finish(server, serving, door)
     log.info("the edge has stopped")
 
 
+def outermost(door: Door, settings: Settings) -> ASGIApp:
+    """The door, behind what only some edges have."""
+    app: ASGIApp = door
+    if settings.certificate is not None:
+        app = Strict(app)
+    if settings.cors_origins:
+        app = CORSMiddleware(
+            app,
+            allow_origins=settings.cors_origins,
+            allow_methods=("GET", "POST", "PUT", "PATCH", "DELETE"),
+            allow_headers=(
+                "Authorization",
+                "Content-Type",
+                "Idempotency-Key",
+                "Prefer",
+                "If-None-Match",
+                "Last-Event-ID",
+            ),
+            expose_headers=("ETag", "Location", "Retry-After", "RateLimit", "RateLimit-Policy", "X-Request-Id"),
+            max_age=600,
+        )
+    return app
+
+
+class Strict:
+    """Tells browsers to come by HTTPS only (RFC 6797)."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def sending(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message["headers"], _STRICT]
+            await send(message)
+
+        await self._app(scope, receive, sending)
+
+
 def _server(door: Door, settings: Settings) -> Server:
+    files = settings.certificate
     return Server(
-        door,
+        outermost(door, settings),
         address=settings.host,
         port=settings.port,
         interface=Interfaces.ASGINL,  # the lifespan is ours: the broker's connection outlives the last request
@@ -75,6 +124,10 @@ def _server(door: Door, settings: Settings) -> Server:
         websockets=False,
         backlog=BACKLOG,
         backpressure=CONCURRENT_REQUESTS,
+        http1_settings=HTTP1Settings(header_read_timeout=HEADERS_WITHIN_SECONDS * 1000),
+        ssl_cert=files.chain if files else None,
+        ssl_key=files.key if files else None,
+        ssl_protocol_min=SSLProtocols.tls12,
         log_level=LogLevels.error,
     )
 

@@ -1,10 +1,16 @@
 """What the operator decides about the edge, read from the environment."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from broker.lane.wire.address import Address
+from edge_api.cache import MAX_BYTES
+from edge_api.capacity import AT_ONCE
+from edge_api.certificate import Certificate, CertificateError
+from edge_api.clients import Networks, networks
+from edge_api.limits import DEFAULTS, Rate, rates_from
 
 
 class BadSettingError(Exception):
@@ -14,13 +20,22 @@ class BadSettingError(Exception):
 @dataclass(frozen=True, slots=True)
 class Settings:
     """`trusted_logins` may speak for any service. `keys_login`, if given, is the only login whose service may hand out
-    the keys that verify tokens; without it, whoever holds the route may."""
+    the keys that verify tokens; without it, whoever holds the route may. `rates` are the limits, shared
+    with other edges through the Redis at `redis_url` if there is one; `at_once` is how many requests one service is
+    asked at a time."""
 
     amqp_url: str
     host: str = "127.0.0.1"
     port: int = 8080
     trusted_logins: frozenset[str] = frozenset()
     keys_login: str | None = None
+    rates: Mapping[str, Rate] = field(default_factory=lambda: DEFAULTS)
+    redis_url: str | None = None
+    trusted_proxies: Networks = ()
+    at_once: int = AT_ONCE
+    cache_bytes: int = MAX_BYTES
+    certificate: Certificate | None = None
+    cors_origins: tuple[str, ...] = ()
 
 
 def settings_from(environment: Mapping[str, str]) -> Settings:
@@ -33,7 +48,57 @@ def settings_from(environment: Mapping[str, str]) -> Settings:
             filter(None, map(str.strip, environment.get("HEDGEROW_TRUSTED_LOGINS", "").split(",")))
         ),
         keys_login=environment.get("HEDGEROW_KEYS_LOGIN") or None,
+        rates=_rates(environment.get("HEDGEROW_LIMITS", "")),
+        redis_url=_redis_url(environment.get("HEDGEROW_REDIS_URL", "")),
+        trusted_proxies=_proxies(environment.get("HEDGEROW_TRUSTED_PROXIES", "")),
+        at_once=_number(environment, "HEDGEROW_AT_ONCE", AT_ONCE, 1, 10_000),
+        cache_bytes=_number(environment, "HEDGEROW_CACHE_BYTES", MAX_BYTES, 0, 1 << 36),
+        certificate=_certificate(environment),
+        cors_origins=tuple(filter(None, map(str.strip, environment.get("HEDGEROW_CORS_ORIGINS", "").split(",")))),
     )
+
+
+def _certificate(environment: Mapping[str, str]) -> Certificate | None:
+    chain, key = (environment.get(f"HEDGEROW_TLS_{part}", "") for part in ("CERTIFICATE", "KEY"))
+    if not chain and not key:
+        return None
+    if not chain or not key:
+        raise BadSettingError(
+            "HEDGEROW_TLS_CERTIFICATE and HEDGEROW_TLS_KEY name two PEM files; only one of them is set."
+        )
+    certificate = Certificate(Path(chain), Path(key))
+    try:
+        certificate.check()
+    except CertificateError as error:
+        raise BadSettingError(f"HEDGEROW_TLS_CERTIFICATE and HEDGEROW_TLS_KEY can't be used: {error}.") from None
+    return certificate
+
+
+def _rates(value: str) -> Mapping[str, Rate]:
+    try:
+        return rates_from(value)
+    except ValueError as error:
+        raise BadSettingError(f"HEDGEROW_LIMITS can't be read: {error} (requests/seconds).") from None
+
+
+def _redis_url(value: str) -> str | None:
+    if value and urlsplit(value).scheme not in ("redis", "rediss", "unix"):
+        raise BadSettingError("HEDGEROW_REDIS_URL is not a Redis URL (redis://:password@host:6379/0).")
+    return value or None
+
+
+def _proxies(value: str) -> Networks:
+    try:
+        return networks(value)
+    except ValueError as error:
+        raise BadSettingError(f"HEDGEROW_TRUSTED_PROXIES lists addresses and networks: {error}.") from None
+
+
+def _number(environment: Mapping[str, str], name: str, default: int, least: int, most: int) -> int:
+    value = environment.get(name) or str(default)
+    if not value.isascii() or not value.isdigit() or not least <= int(value) <= most:
+        raise BadSettingError(f"{name} is {value!r}; it is a number from {least} to {most}.")
+    return int(value)
 
 
 def _amqp_url(value: str) -> str:

@@ -79,10 +79,12 @@ class Request:
 
 @dataclass(slots=True)
 class Answer:
-    """What came back: JSON, of the operation's reply or of a `Refusal`."""
+    """What came back: JSON, of the operation's reply or of a `Refusal`. `news` are the facts of a write that make
+    answers stale which an edge may keep: a JSON list of `[topic, data]`."""
 
     body: bytes
     refused: bool = False
+    news: str | None = None
 
 
 def refuse(refusal: Refusal) -> Answer:

@@ -14,6 +14,7 @@ from broker.lane import NOBODY, Request
 from contracts.base import Caller
 
 OUTCOME = "outcome"
+NEWS = "news"
 REFUSED = "refusal"
 REPLIED = "reply"
 LONGEST_EXPIRATION = 86_400.0

@@ -9,6 +9,7 @@ import httpx
 from rich.console import Console
 
 from infra.launcher.failure import Failure
+from infra.launcher.payment_gateway import REAL_MONEY
 from infra.launcher.state import State
 from infra.launcher.status import runtime
 
@@ -18,7 +19,10 @@ _console = Console(highlight=False, soft_wrap=True)
 
 def show_demo(state: State) -> int:
     """Raises `Failure` when anything is not as it should be."""
-    edge = str(runtime(state)["edge"])
+    found = runtime(state)
+    if found.get("payments") == REAL_MONEY:
+        raise Failure("Payments go to Stripe with real money here, and the demo pays with test cards.")
+    edge = str(found["edge"])
     with httpx.Client(base_url=edge, timeout=15, trust_env=False) as client:
         _sign_up(client)
         product = _pick(client)

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from infra.launcher import services
 from infra.launcher.failure import Failure
+from infra.launcher.payment_gateway import stripe_settings, who_is_paid
 from infra.launcher.progress import Progress, shown
 from infra.launcher.provision import Servers, without_login
 from infra.launcher.readiness import wait_until_ready
@@ -60,9 +61,11 @@ class Platform:
     async def _start_services(self, servers: Servers) -> None:
         port, gateway_port = services.edge_port(), self._state.port("gateway")
         addresses = Addresses(f"http://127.0.0.1:{port}", f"http://127.0.0.1:{gateway_port}")
-        self._addresses |= asdict(addresses)
+        stripe = stripe_settings()
+        self._addresses |= asdict(addresses) | {"payments": who_is_paid(stripe)}
+        sandbox = [] if stripe else [asyncio.to_thread(services.gateway, self._state, addresses)]
         programs = await asyncio.gather(
-            asyncio.to_thread(services.gateway, self._state, addresses),
+            *sandbox,
             *(asyncio.to_thread(services.worker, self._state, servers, addresses, name) for name in self._services),
             asyncio.to_thread(services.edge, self._state, servers, port),
         )
@@ -96,5 +99,6 @@ class Platform:
         if management := self._addresses["rabbitmq_management"]:
             login = f"login {urlsplit(management).username}, password in {runtime}"
             lines["RabbitMQ"] = f"{without_login(management)} ({login})"
+        lines["payments"] = str(self._addresses["payments"])
         staff = f"{shown(self._state.folder / 'admin.json')} (email and password)"
         return lines | {"staff": staff, "stop": stop, "next": "./justw demo"}

@@ -17,6 +17,7 @@ from infra.launcher.failure import Failure
 
 _PR_SET_PDEATHSIG = 1
 _PASSED_ON = (
+    "HEDGEROW_DRILL",
     "HEDGEROW_LANE",
     "HEDGEROW_PAYMENT_TIMEOUT",
     "HEDGEROW_CUSTOMER_TIMEOUT",

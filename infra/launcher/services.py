@@ -11,12 +11,22 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from infra.launcher.failure import Failure
+from infra.launcher.payment_gateway import stripe_settings
 from infra.launcher.program import Program
 from infra.launcher.provision import Servers, provision_login, provision_service
 from infra.launcher.state import REPOSITORY, State, why_not
 
 BUSINESS = ("users", "catalog", "orders", "payments")
 NAMES = ("gateway", *BUSINESS, "edge")
+EDGE_SETTINGS = (
+    "HEDGEROW_LIMITS",
+    "HEDGEROW_REDIS_URL",
+    "HEDGEROW_TRUSTED_PROXIES",
+    "HEDGEROW_AT_ONCE",
+    "HEDGEROW_CACHE_BYTES",
+    "HEDGEROW_HOST",
+)
+"""What the operator says to the launcher and means for the edge."""
 ADMINISTRATOR = "admin@hedgerow.example"
 
 
@@ -62,15 +72,18 @@ def worker(state: State, servers: Servers, addresses: Addresses, service: str) -
         environment["HEDGEROW_ADMIN_FILE"] = str(administrator(state))
         environment["HEDGEROW_MAIL_FOLDER"] = str(state.folder / "mail")
     if service == "payments":
-        environment["HEDGEROW_GATEWAY_URL"] = addresses.gateway
-        environment["HEDGEROW_GATEWAY_KEY"] = state.secret("gateway.key")
-        environment["HEDGEROW_GATEWAY_WEBHOOK_SECRET"] = state.secret("gateway.webhooks")
+        environment |= stripe_settings() or {
+            "HEDGEROW_GATEWAY_URL": addresses.gateway,
+            "HEDGEROW_GATEWAY_KEY": state.secret("gateway.key"),
+            "HEDGEROW_GATEWAY_WEBHOOK_SECRET": state.secret("gateway.webhooks"),
+        }
     return _module(state, service, f"workers.{service}", environment)
 
 
 def edge(state: State, servers: Servers, port: int) -> Program:
     """The door; it has a broker login and no database."""
-    environment = {"HEDGEROW_AMQP_URL": provision_login(state, servers, "edge"), "HEDGEROW_PORT": str(port)}
+    environment = {name: os.environ[name] for name in EDGE_SETTINGS if name in os.environ}
+    environment |= {"HEDGEROW_AMQP_URL": provision_login(state, servers, "edge"), "HEDGEROW_PORT": str(port)}
     # A service that was started with the platform's own login may speak under any name.
     environment["HEDGEROW_TRUSTED_LOGINS"] = unquote(urlsplit(servers.amqp).username or "guest")
     if servers.rabbitmq_management:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection
 from infra.launcher.failure import Failure
 from infra.launcher.leftovers import end_leftovers, is_running, wait_until
 from infra.launcher.lock import launcher_lock, running_launcher
+from infra.launcher.payment_gateway import stripe_settings
 from infra.launcher.platform import Platform
 from infra.launcher.plugged_in import plugged_in
 from infra.launcher.progress import Progress
@@ -33,6 +34,7 @@ def up(
         end_leftovers(state.folder)
         if not servers_only:
             edge_port()
+            stripe_settings()
         platform = Platform(state, progress, servers_only=servers_only, without=without)
         asyncio.run(_run(platform, when_ready=progress.fall_silent if in_background else lambda: None))
     return 0

@@ -1,5 +1,5 @@
-"""The gateway's HTTP surface: `/v1/payments`, `/v1/ledger`, `/v1/webhooks`, and the page on which a customer proves who
-they are."""
+"""The gateway's HTTP surface: `/v1/payments`, `/v1/ledger`, the page on which a customer proves who they are, and the
+scripts for tests: `/v1/webhooks` and `/v1/trouble`."""
 
 import asyncio
 import hmac
@@ -17,6 +17,8 @@ from infra.sandbox_gateway.idempotency import Keys, fingerprint_of
 from infra.sandbox_gateway.ledger import Ledger
 from infra.sandbox_gateway.methods import Method, method_named
 from infra.sandbox_gateway.payment import Answer, ErrorType, NewPayment, NewRefund, Payment, error
+from infra.sandbox_gateway.trouble import Script as TroubleScript
+from infra.sandbox_gateway.trouble import Trouble
 from infra.sandbox_gateway.webhooks import Script, Webhooks
 
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -49,7 +51,10 @@ def make_app(ledger: Ledger, secret_key: str, webhooks: Webhooks) -> Starlette:
             Route("/v1/payments/{id}/refund", private(gateway.refund), methods=["POST"]),
             Route("/v1/ledger", private(gateway.list_entries), methods=["GET"]),
             Route("/v1/movements", private(gateway.list_movements), methods=["GET"]),
+            Route("/v1/webhooks", private(gateway.count_webhooks), methods=["GET"]),
             Route("/v1/webhooks", private(gateway.script_webhooks), methods=["PUT"]),
+            Route("/v1/trouble", private(gateway.count_trouble), methods=["GET"]),
+            Route("/v1/trouble", private(gateway.script_trouble), methods=["PUT"]),
             Route("/authentications/{id}", gateway.authenticate, methods=["GET", "POST"]),
             Route("/healthz", _healthz, methods=["GET"]),
         ]
@@ -63,6 +68,7 @@ class Gateway:
         self._ledger = ledger
         self._webhooks = webhooks
         self._keys = Keys(ledger)
+        self._trouble = Trouble()
 
     async def authorise(self, request: Request) -> Response:
         """Hold money, as its payment method lets it."""
@@ -130,6 +136,22 @@ class Gateway:
             return _malformed(invalid)
         return JSONResponse(self._webhooks.script.model_dump())
 
+    async def count_webhooks(self, request: Request) -> Response:
+        """How many are done with, and how many are still to be sent."""
+        return JSONResponse(self._ledger.count_webhooks())
+
+    async def script_trouble(self, request: Request) -> Response:
+        """What befalls calls from now on."""
+        try:
+            self._trouble.follow(script := TroubleScript.model_validate_json(await request.body()))
+        except ValidationError as invalid:
+            return _malformed(invalid)
+        return JSONResponse(script.model_dump())
+
+    async def count_trouble(self, request: Request) -> Response:
+        """How many calls met which trouble."""
+        return JSONResponse(self._trouble.met)
+
     async def authenticate(self, request: Request) -> Response:
         """The bank's page: the customer completes or fails; `?outcome=` does it without a click."""
         payment = self._ledger.payment(request.path_params["id"])
@@ -151,13 +173,21 @@ class Gateway:
         fingerprint = fingerprint_of(request.method, request.url.path, await request.body())
         if said := self._keys.replay(key, fingerprint):
             return _respond(said[0], replayed=said[1])
+        method = self._trouble.befall(method)
         with self._keys.held(key):
             await asyncio.sleep(method.slow_seconds)
             if method.silent == "before":
                 return await _never_answer(request)
-            answer = self._keys.do(key, fingerprint, effect, tell_at=self._webhooks.tell_at(method))
+            done = partial(_fail, effect, method) if method.fails else effect
+            answer = self._keys.do(key, fingerprint, done, tell_at=self._webhooks.tell_at(method))
         await self._webhooks.send_now()
         return await _never_answer(request) if method.silent == "after" else _respond(answer)
+
+
+def _fail(effect: Callable[[], Answer], method: Method) -> Answer:
+    if method.fails == "after":
+        effect()
+    return effects.failure()
 
 
 async def _never_answer(request: Request) -> Response:

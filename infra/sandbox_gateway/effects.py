@@ -14,7 +14,7 @@ def authorise(ledger: Ledger, new: NewPayment, own_url: str) -> Answer:
     """Hold the money, decline, fail once, or ask for the customer: as the payment method says."""
     method = method_named(new.payment_method)
     if method.fails_once and ledger.fail_first(new.reference):
-        return error(500, "api_error", "api_error", "Something went wrong on our end.")
+        return failure()
     id_ = f"pay_{uuid4().hex}"
     secret = f"{id_}_secret_{secrets.token_urlsafe(18)}"
     payment = Payment(**new.model_dump(), id=id_, status="authorised", client_secret=secret, created_at=now())
@@ -69,6 +69,11 @@ def settle(ledger: Ledger, payment: Payment, *, succeeded: bool) -> Answer:
         return _decline(ledger, payment, "authentication_failed")
     ledger.enter("authorised", payment)
     return success(_move(ledger, payment, "authorised"))
+
+
+def failure() -> Answer:
+    """What the gateway says when something went wrong, and nobody knows what was done before."""
+    return error(500, "api_error", "api_error", "Something went wrong on our end.")
 
 
 def _move(ledger: Ledger, payment: Payment, status: Status, code: str | None = None, **changed: Any) -> Payment:

@@ -79,6 +79,11 @@ class Ledger:
         due = "SELECT id, body, attempts FROM webhooks WHERE due_at <= ? ORDER BY id"
         return [Webhook(*row) for row in self._connection.execute(due, (due_at,))]
 
+    def count_webhooks(self) -> dict[str, int]:
+        """How many have arrived (or were to be sent to nobody), and how many have not."""
+        counted = "SELECT count(*) FILTER (WHERE due_at IS NULL) AS closed, count(due_at) AS waiting FROM webhooks"
+        return dict(self._connection.execute(counted).fetchone())
+
     def close_webhook(self, id_: int) -> None:
         """It has arrived."""
         self._connection.execute("UPDATE webhooks SET attempts = attempts + 1, due_at = NULL WHERE id = ?", (id_,))

@@ -11,6 +11,7 @@ class Method:
     declined: str | None = None
     slow_seconds: float = 0.0
     silent: Literal["before", "after"] | None = None
+    fails: Literal["before", "after"] | None = None
     fails_once: bool = False
     capture_fails: bool = False
     refund_fails: bool = False

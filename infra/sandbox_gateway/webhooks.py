@@ -2,7 +2,7 @@
 
 Promise: an event is written in the transaction of its effect and sent until the endpoint answers 2xx, however often
 either of the two is started again; each attempt is signed anew, with its time. Unless the script says otherwise, only
-that is told which no answer tells: what the customer did at the bank, and calls that are never answered.
+that is told which no answer tells: what the customer did at the bank, and calls that are never answered or fail.
 """
 
 import asyncio
@@ -53,7 +53,7 @@ class Webhooks:
     def tell_at(self, method: Method | None = None) -> float | None:
         """From when on an effect is to be told (a Unix time); None: it is not. Without a method it is the customer's
         doing, which nobody's answer tells."""
-        is_news = method is None or method.silent == "after" or self.script.everything
+        is_news = method is None or "after" in (method.silent, method.fails) or self.script.everything
         return time.time() + self.script.delay if self._url and is_news else None
 
     async def send_forever(self) -> None:

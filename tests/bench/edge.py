@@ -7,7 +7,6 @@ peers have no Nagle delay, a prefetch of 200 and acknowledged requests; Molecule
 with the broker's queue as balancer; NestJS takes replies by direct reply-to, as it always does.
 """
 
-import json
 import os
 import sys
 from collections.abc import Iterator
@@ -31,7 +30,7 @@ from tests.bench.ground import Ground, ground, running
 from tests.bench.node import peer
 from tests.bench.rounds import Figures, Plan, Table, alternate, compare
 from tests.bench.wrk import WARM_UP_SECONDS, load
-from tests.support.platform import free_port
+from tests.support.platform import WIDE, free_port
 from workers.users.tokens import Signer
 
 Dress = Literal["bare", "full"]
@@ -146,7 +145,7 @@ def hedgerow(here: Ground, route: str, *, workers: int = 1) -> Iterator[Front]:
         command = (sys.executable, "-m", "tests.bench.sides.service")
         names = (f"hedgerow-{route}-worker-{number}" for number in range(workers))
         pids = [stack.enter_context(here.running(name, *command, told=environment)) for name in names]
-        told = {**edge.environment, **here.passed_on, "HEDGEROW_KEYS_LOGIN": "bench"}
+        told = {**edge.environment, **here.passed_on, "HEDGEROW_LIMITS": WIDE, "HEDGEROW_KEYS_LOGIN": "bench"}
         log = here.log(f"hedgerow-{route}-edge")
         front = stack.enter_context(running(replace(edge, environment=told, log=log, listens_on=port)))
         signer = Signer(key.read_bytes()) if route == "full" else None
@@ -156,7 +155,7 @@ def hedgerow(here: Ground, route: str, *, workers: int = 1) -> Iterator[Front]:
 @contextmanager
 def _peer(here: Ground, dress: Dress, signer: Signer, script: str, *more: str) -> Iterator[Front]:
     name, port = "-".join((Path(script).stem, *more, dress)), free_port()
-    jwk = json.dumps({field: signer.keys().keys[0][field] for field in ("kty", "crv", "x", "y")})
+    jwk = signer.keys().keys[0].model_dump_json(include={"kty", "crv", "x", "y"})
     environment = {"BENCH_AMQP": here.vhost(name), "BENCH_PORT": str(port), "BENCH_JWK": jwk, "NODE_ENV": "production"}
     with (
         here.running(f"{name}-worker", *peer(script, "worker", dress, *more), told=environment) as worker,

@@ -25,6 +25,7 @@ from infra.launcher.leftovers import end_leftovers
 from infra.launcher.management import Management
 from infra.launcher.program import Program
 from infra.launcher.state import REPOSITORY, State
+from tests.support.platform import WIDE
 
 FOLDER = REPOSITORY / ".hedgerow" / "bench"
 PASSED_ON = ("HEDGEROW_AMQP_URL", "HEDGEROW_RABBITMQ_MANAGEMENT_URL", "HEDGEROW_LANE")
@@ -113,7 +114,8 @@ def ground(*arguments: str, port: int | None = None, fresh: bool = True) -> Iter
     program = Program(
         name="launcher",
         command=(sys.executable, "-m", "infra.launcher", "up", *arguments),
-        environment=_passed_on() | {"HEDGEROW_STATE": str(state.folder), "HEDGEROW_PORT": str(port or 8080)},
+        environment=_passed_on()
+        | {"HEDGEROW_LIMITS": WIDE, "HEDGEROW_STATE": str(state.folder), "HEDGEROW_PORT": str(port or 8080)},
         log=state.logs / "up.log",
         state=FOLDER,
         orphaned=signal.SIGTERM,

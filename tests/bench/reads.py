@@ -1,7 +1,8 @@
 """Reading from the database
 
-GET /products/{sku}, 64 connections: the whole platform (edge, broker, catalogue, PostgreSQL) against one process of
-Starlette and asyncpg on the same tables, without authentication, log lines or counters.
+GET /products/{sku}, 64 connections: the whole platform (edge, broker, catalogue, PostgreSQL; nothing is cached) against
+one process of Starlette and asyncpg on the same tables, without authentication, log lines or counters. And the same
+from the edge's cache, against Starlette with an answer that is a constant.
 """
 
 import sys
@@ -17,7 +18,8 @@ from tests.bench.rounds import Figures, Plan, Table, alternate, compare
 from tests.bench.wrk import load
 from tests.support.platform import free_port
 
-OURS, STARLETTE, LIMIT = "Hedgerow", "Starlette + asyncpg", "our edge alone, /healthz"
+OURS, STARLETTE = "Hedgerow", "Starlette + asyncpg"
+CACHED, CONSTANT = "Hedgerow, from the edge's cache", "Starlette, a constant"
 RATE = "requests/s"
 _PATH = "/products/SPADE-01"
 
@@ -25,11 +27,15 @@ _PATH = "/products/SPADE-01"
 def measure(plan: Plan) -> list[Table]:
     """Read one product again and again."""
     with ground(port=free_port()) as here, sides(here) as urls:
-        urls[LIMIT] = f"{here.runtime['edge']}/healthz"
-        runs = {name: partial(_load, url) for name, url in urls.items()}
+        urls[CACHED], urls[CONSTANT] = urls[OURS], urls[STARLETTE].replace(_PATH, "/constant")
+        runs = {name: partial(_load, url, anew=name == OURS) for name, url in urls.items()}
         table = Table("GET /products/{sku} from PostgreSQL", alternate(runs, plan))
-    ours, theirs = (table.figure(side, RATE) for side in (OURS, STARLETTE))
-    return [table.saying(compare(ours, theirs, at_least=0.6, what="The platform against one process"))]
+    ours, theirs, cached, constant = (table.figure(side, RATE) for side in (OURS, STARLETTE, CACHED, CONSTANT))
+    verdicts = (
+        compare(ours, theirs, at_least=0.6, what="The platform against one process"),
+        compare(cached, constant, at_least=0.6, what="The edge's cache against a constant"),
+    )
+    return [table.saying(*verdicts)]
 
 
 @contextmanager
@@ -46,5 +52,5 @@ def sides(here: Ground) -> Iterator[dict[str, str]]:
         yield urls
 
 
-def _load(url: str, seconds: float) -> Figures:
-    return load(url, seconds=seconds)
+def _load(url: str, seconds: float, *, anew: bool) -> Figures:
+    return load(url, seconds=seconds, anew=anew)

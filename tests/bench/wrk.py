@@ -24,10 +24,13 @@ end
 """
 
 
-def load(url: str, *, seconds: float, token: str | None = None) -> Figures:
-    """What this URL does under 64 connections. Raises `Failure` if a single answer is not a success."""
-    _run(url, WARM_UP_SECONDS, token)
-    found = _run(url, max(1, round(seconds)), token)
+def load(url: str, *, seconds: float, token: str | None = None, anew: bool = False) -> Figures:
+    """What this URL does under 64 connections, whose requests carry a token or want no kept answer. Raises `Failure`
+    if a single answer is not a success."""
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    headers |= {"Cache-Control": "no-cache"} if anew else {}
+    _run(url, WARM_UP_SECONDS, headers)
+    found = _run(url, max(1, round(seconds)), headers)
     if found["errors"]:
         raise Failure(f"{url} failed {found['errors']} times of {found['requests']}")
     rate = found["requests"] / found["us"] * 1e6
@@ -41,12 +44,12 @@ def version() -> str:
     return told.stdout.split(" [")[0].removeprefix("wrk ").strip()
 
 
-def _run(url: str, seconds: int, token: str | None) -> dict[str, int]:
+def _run(url: str, seconds: int, headers: dict[str, str]) -> dict[str, int]:
     program, environment = _wrk()
     script = FOLDER / "report.lua"
     script.write_text(_REPORT)
-    header = ("-H", f"Authorization: Bearer {token}") if token else ()
-    options = ("-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "-s", str(script), *header)
+    told = (word for name, value in headers.items() for word in ("-H", f"{name}: {value}"))
+    options = ("-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "-s", str(script), *told)
     printed = one_shot(program, *options, url, within=seconds + 60, **environment)
     found: dict[str, int] = json.loads(printed.splitlines()[-1])
     return found

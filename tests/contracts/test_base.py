@@ -7,7 +7,7 @@ from uuid import uuid4
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from contracts.base import Event, Input, Message, Money, Operation, Page, Said
+from contracts.base import Event, Input, Message, Moment, Money, Operation, Page, Said
 from contracts.catalog import GetProduct, ListProducts, Product, StockReserved
 from contracts.orders import ListOrders, PlaceOrder
 from contracts.published import messages, topic_of
@@ -97,3 +97,42 @@ def parts(kind: type[BaseModel]) -> set[type[BaseModel]]:
         look(field.annotation)
     assert all(issubclass(part, Input) for part in found) or not issubclass(kind, Operation)
     return found
+
+
+@pytest.mark.parametrize(
+    "written", ["2026-01-31T12:00:00Z", "2026-01-31t13:30:00.0004+01:30", "2026-01-31 12:00:00-00:00"]
+)
+def test_a_time_is_read_as_rfc_3339_writes_it(written: str) -> None:
+    assert Clock.model_validate_json(f'{{"at": "{written}"}}', strict=True).model_dump_json() == NOON
+    assert Clock.model_validate_strings({"at": written}).model_dump_json() == NOON
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "0.5",
+        "1769860800",
+        "2026-01-31",
+        "2026-01-31T12:00:00",
+        "2026-02-30T12:00:00Z",
+        "9999-12-31T23:59:59-23:00",
+        "now",
+    ],
+)
+def test_nothing_else_is_a_time(written: str) -> None:
+    with pytest.raises(ValidationError):
+        Clock.model_validate_strings({"at": written})
+    with pytest.raises(ValidationError):
+        Clock.model_validate_json(f'{{"at": "{written}"}}', strict=True)
+
+
+def test_a_number_is_no_time() -> None:
+    with pytest.raises(ValidationError):
+        Clock.model_validate_json('{"at": 1769860800}')
+
+
+class Clock(Message):
+    at: Moment
+
+
+NOON = '{"at":"2026-01-31T12:00:00.000Z"}'

@@ -11,8 +11,8 @@ from infra.launcher.state import REPOSITORY
 from tests.drills import weakened
 from tests.support.platform import Platform, ending, running_platform
 
-SETTINGS = {"HEDGEROW_PAYMENT_TIMEOUT": "30", "HEDGEROW_CUSTOMER_TIMEOUT": "40"}
-"""Orders must end while somebody watches."""
+SETTINGS = {"HEDGEROW_DRILL": "yes", "HEDGEROW_PAYMENT_TIMEOUT": "30", "HEDGEROW_CUSTOMER_TIMEOUT": "40"}
+"""No real money is at stake, and orders must end while somebody watches."""
 _READY = "Hedgerow is ready"
 
 

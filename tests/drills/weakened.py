@@ -4,6 +4,7 @@ Run so, the launcher starts its services so, too. It is how the drill is drilled
 """
 
 import asyncio
+import os
 import runpy
 import secrets
 import sys
@@ -15,6 +16,7 @@ import aio_pika
 
 from infra.launcher.program import Program
 from infra.launcher.state import State
+from workers.payments.choosing import DRILL
 
 
 def without_inbox() -> None:
@@ -126,6 +128,7 @@ def weaken_services(mechanism: str) -> None:
 def main() -> None:
     """Take the mechanism out, and become the module."""
     mechanism, module, *arguments = sys.argv[1:]
+    os.environ[DRILL] = mechanism
     if module == "infra.launcher":
         weaken_services(mechanism)
     else:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from edge_api import incoming
-from tests.edge_api.world import World
+from tests.edge_api.world import World, offer
 
 JSON = {"content-type": "application/json"}
 A_POST = {"type": "http", "method": "POST", "path": "/things", "raw_path": b"/things", "query_string": b""}
@@ -55,6 +55,26 @@ async def test_a_body_must_be_json_by_its_type(world: World, kind: str | None) -
 async def test_what_json_holds_is_for_the_service_to_judge(world: World, body: bytes) -> None:
     assert (await world.client.post("/things", content=body, headers=JSON)).status_code == 201
     assert world.lane.last.body == body
+
+
+@pytest.mark.parametrize("name", ["authorization", "content-type", "idempotency-key", "x-signature"])
+async def test_a_header_that_means_one_thing_may_be_there_once(world: World, name: str) -> None:
+    world.present("hooks", offer("hooks.take.v1", "POST", "/hooks", headers={"x-signature": "signature"}))
+    twice = [(name, "application/json"), (name, "application/json")]
+    response = await world.client.post("/hooks", content=b"{}", headers=twice)
+    assert (response.status_code, response.json()["type"]) == (400, "/problems/repeated-header")
+    assert name in response.json()["detail"]
+    assert world.lane.count("hooks.take.v1") == 0
+
+
+async def test_a_header_that_is_a_list_may_be_there_twice(world: World) -> None:
+    accepting = [
+        ("accept", "text/html"),
+        ("accept", "application/json"),
+        ("forwarded", "for=a"),
+        ("forwarded", "for=b"),
+    ]
+    assert (await world.client.get("/things/7", headers=accepting)).status_code == 200
 
 
 async def test_a_body_of_one_mebibyte_passes(world: World) -> None:

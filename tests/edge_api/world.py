@@ -3,7 +3,7 @@
 import contextlib
 import json
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Literal
 from uuid import UUID, uuid4
@@ -18,21 +18,16 @@ from broker.ids import new_id
 from broker.lane import Answer, NobodyThereError, Request
 from broker.registry import Registry
 from contracts.base import RefusalKind
-from contracts.presence import Bye, Hello, Manifest, Offer, Route, Who
-from contracts.tokens import (
-    ALGORITHM,
-    AUDIENCE,
-    GENERATION_CLAIM,
-    ISSUER,
-    JWKS_PATH,
-    ROLES_CLAIM,
-    SESSION_CLAIM,
-    TYPE,
-)
+from contracts.presence import Bye, Cache, Hello, Manifest, Offer, Route, Saying, Who
+from contracts.tokens import ALGORITHM, AUDIENCE, GENERATION_CLAIM, ISSUER, JWKS_PATH, ROLES_CLAIM, SESSION_CLAIM, TYPE
 from edge_api.app import assemble
 from edge_api.authentication import Authenticator
+from edge_api.cache import Cache as Answers
+from edge_api.capacity import Capacity
+from edge_api.clients import Clients
 from edge_api.keys import KeyRing, over_the_lane
-from edge_api.platform_routes import template_of
+from edge_api.limits import Limits, Memory, Rate
+from edge_api.platform_paths import template_of
 from edge_api.revocations import RevocationList, from_issuer
 from edge_api.routing import Routes
 
@@ -53,9 +48,12 @@ def offer(
     headers: dict[str, str] | None = None,
     raw: str | None = None,
     roles: tuple[str, ...] = (),
+    limit: str | None = None,
+    cache: Cache | None = None,
     request: dict[str, Any] = ANYTHING,
     reply: dict[str, Any] = ANYTHING,
     refusals: tuple[RefusalKind, ...] = (),
+    keeps_answer: bool = True,
 ) -> Offer:
     """An operation with a route."""
     route = Route(
@@ -68,9 +66,19 @@ def offer(
         headers=headers or {},
         raw=raw,
         roles=roles,
+        limit=limit,
     )
     kind: Literal["query", "write"] = "query" if method == "GET" else "write"
-    return Offer(topic=topic, kind=kind, http=route, request=request, reply=reply, refusals=refusals)
+    return Offer(
+        topic=topic,
+        kind=kind,
+        http=route,
+        request=request,
+        reply=reply,
+        refusals=refusals,
+        cache=cache,
+        keeps_answer=keeps_answer,
+    )
 
 
 class Lane:
@@ -100,7 +108,7 @@ class Lane:
 class World:
     """The edge, its client, and everything that the edge believes in."""
 
-    def __init__(self) -> None:
+    def __init__(self, rates: Mapping[str, Rate] | None = None, *, clients: Clients | None = None) -> None:
         self.lane = Lane()
         self.registry = Registry(trusted_logins=frozenset({"edge"}))
         self.is_known = True
@@ -113,17 +121,23 @@ class World:
         self.revocations = RevocationList(from_issuer(routes, self.lane))
         self.revocations.are_known = True
         self.authenticator = Authenticator(self.keys, self.revocations)
-        self.app = assemble(routes, self.lane, self.authenticator, checks, _nothing)
+        self.cache = Answers(max_bytes=100_000)
+        limits = Limits(rates or {}, Memory(), clients or Clients())
+        self.app = assemble(
+            routes, self.lane, self.authenticator, limits, checks, _nothing, capacity=Capacity(8), cache=self.cache
+        )
         self.client = httpx.AsyncClient(
             transport=httpx.ASGITransport(self.app, raise_app_exceptions=True), base_url="http://edge"
         )
         self.present("accounts", offer(KEYS_TOPIC, "GET", JWKS_PATH))
         self.publish_keys(self.signing_key)
 
-    def present(self, service: str, *offers: Offer, login: str | None = None, version: str = "1") -> None:
+    def present(
+        self, service: str, *offers: Offer, login: str | None = None, version: str = "1", says: tuple[Saying, ...] = ()
+    ) -> None:
         """An instance of the service says hello."""
         self.instances[service] = new_id()
-        manifest = Manifest(service=service, version=version, offers=offers)
+        manifest = Manifest(service=service, version=version, offers=offers, says=says)
         hello = Hello(instance=self.instances[service], manifest=manifest, started_at=datetime.now(UTC))
         self.registry.hello(hello, login=login or service, now=time.monotonic())
 

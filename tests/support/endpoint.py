@@ -3,9 +3,10 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
 
 from aiohttp import web
+
+from tests.support.serving import serving
 
 
 @dataclass
@@ -28,15 +29,7 @@ class Endpoint:
 @asynccontextmanager
 async def endpoint() -> AsyncIterator[Endpoint]:
     """One that listens."""
-    it: Any = Endpoint()
-    app = web.Application()
-    app.router.add_post("/", it.take)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    it.url = f"http://127.0.0.1:{runner.addresses[0][1]}/"
-    try:
+    it = Endpoint()
+    async with serving(it.take) as url:
+        it.url = f"{url}/"
         yield it
-    finally:
-        await runner.cleanup()

@@ -20,6 +20,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 import httpx
 
+from edge_api.limits import DEFAULTS
 from infra.launcher.leftovers import end_leftovers
 from infra.launcher.lock import running_launcher
 from infra.launcher.program import Program
@@ -27,6 +28,8 @@ from infra.launcher.provision import Servers, provision_service, vhost_of
 from infra.launcher.services import Addresses, edge, worker
 from infra.launcher.state import REPOSITORY, State
 
+WIDE = " ".join(f"{name}=1000000000/1" for name in DEFAULTS)
+"""Limits that are kept like any others, and that no test or bench reaches."""
 Done = subprocess.CompletedProcess[str]
 Process = subprocess.Popen[bytes]
 
@@ -57,7 +60,8 @@ class Platform:
     def environment(self) -> dict[str, str]:
         """What the launcher is told, and nothing that the developer's shell says about another platform."""
         known = {name: value for name, value in os.environ.items() if not name.startswith("HEDGEROW_")}
-        told = {"HEDGEROW_STATE": str(self.state.folder), "HEDGEROW_PORT": str(self.port), **self._settings}
+        told = {"HEDGEROW_STATE": str(self.state.folder), "HEDGEROW_PORT": str(self.port)}
+        told |= {"HEDGEROW_LIMITS": WIDE, **self._settings}
         if self._given is not None:
             told["HEDGEROW_AMQP_URL"] = self._given.amqp
             told["HEDGEROW_RABBITMQ_MANAGEMENT_URL"] = self._given.rabbitmq_management or ""
@@ -104,7 +108,9 @@ class Platform:
     def start_edge(self) -> tuple[Process, str]:
         """One more edge, and its address."""
         port = free_port()
-        return self._start(edge(self.state, self.servers, port)), f"http://127.0.0.1:{port}"
+        program = edge(self.state, self.servers, port)
+        told = {"HEDGEROW_LIMITS": WIDE, **self._settings, **program.environment}
+        return self._start(replace(program, environment=told)), f"http://127.0.0.1:{port}"
 
     def ledger(self) -> list[dict[str, Any]]:
         """What happened to the money, oldest first: kind, amount, currency and reference (the order's id)."""

@@ -1,8 +1,9 @@
 """One platform for the tests that leave it as they found it."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 
@@ -21,11 +22,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @contextmanager
-def on_shared_servers(servers: RealServers, folder: Path, *arguments: str) -> Iterator[Platform]:
+def on_shared_servers(
+    servers: RealServers, folder: Path, *arguments: str, settings: Mapping[str, str] = MappingProxyType({})
+) -> Iterator[Platform]:
     """A platform in a virtual host and a database of its own."""
     amqp, database = servers.new_vhost(), servers.new_database()
     try:
-        with running_platform(folder, Servers(amqp, servers.rabbitmq_management, database), *arguments) as platform:
+        given = Servers(amqp, servers.rabbitmq_management, database)
+        with running_platform(folder, given, *arguments, settings=settings) as platform:
             yield platform
     finally:
         servers.drop_vhost(amqp)

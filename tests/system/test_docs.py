@@ -26,7 +26,8 @@ async def test_the_loyalty_service_gives_points_for_orders_and_products_for_poin
     sku, dear = await staff.add_product(on_hand=10, cents=2500), await staff.add_product(on_hand=10, cents=2600)
     me = (await customer.get("/users/me"))["id"]
     example = python_under("docs/plug-ins.md", "## A whole one")
-    with plugged_in(platform, tmp_path / "loyalty.py", example):
+    page = python_under("docs/plug-ins.md", "## Compositions")
+    with plugged_in(platform, tmp_path / "loyalty.py", example.replace("service.run()", f"{page}\nservice.run()")):
         await eventually(lambda: gets(customer, "/points", 200), within=20)
         await eventually(lambda: is_heard(platform, "loyalty.orders.order-confirmed.v1"), within=10)
         async with heard(platform, "loyalty.#") as events:
@@ -36,6 +37,8 @@ async def test_the_loyalty_service_gives_points_for_orders_and_products_for_poin
             assert earned is not None
             assert (earned.routing_key, earned.headers["cloudEvents_subject"]) == ("loyalty.points-earned.v1", me)
         await has_points(staff, f"/customers/{me}/points", 25)
+        seen = await customer.get("/loyalty-page")
+        assert (seen["profile"]["id"], seen["points"], len(seen["orders"]["items"])) == (me, {"points": 25}, 1)
         assert (await customer.http.get(f"/customers/{me}/points")).status_code == 403
         assert (await customer.http.get("/points", headers={"Authorization": ""})).status_code == 401
         assert await spends(customer, "T-nothing") == (404, "no-such-product")

@@ -1,14 +1,16 @@
 """What the catalog service answers and does."""
 
 from datetime import UTC, datetime
+from uuid import UUID
 
 from broker.ids import new_id
 from broker.reader import Json, Reader, page
-from broker.service import Http, Service
+from broker.service import Cached, Http, Service
 from broker.transaction import Transaction
 from contracts.base import Caller, Page, Refusal
 from contracts.catalog import (
     AddProduct,
+    AvailabilityChanged,
     Category,
     ChangeProduct,
     CommitStock,
@@ -46,22 +48,37 @@ from workers.catalog.tariffs import USUAL, Tariffs
 
 service = Service(
     "catalog",
-    says=(ProductAdded, ProductChanged, StockMoved, StockReserved, StockRefused, ReservationExpired),
+    says=(
+        ProductAdded,
+        ProductChanged,
+        StockMoved,
+        StockReserved,
+        StockRefused,
+        AvailabilityChanged,
+        ReservationExpired,
+    ),
     migrations="workers.catalog.migrations",
 )
 
 service.provide(USUAL)
 
+_OF_AN_ORDER = (StockReserved, AvailabilityChanged, ReservationExpired)
+_OF_A_PRODUCT = (ProductAdded, ProductChanged, StockMoved)
+ONE_PRODUCT = Cached(
+    60, {kind: ("sku", "sku") for kind in _OF_A_PRODUCT} | {kind: ("sku", "skus") for kind in _OF_AN_ORDER}
+)
+MANY_PRODUCTS = Cached(60, dict.fromkeys((*_OF_A_PRODUCT, *_OF_AN_ORDER)))
+
 
 # --- products ---------------------------------------------------------------------------------------------------------
 
 
-@service.answers(GetProduct, http=Http("GET", "/products/{sku}", who="anyone"))
+@service.answers(GetProduct, http=Http("GET", "/products/{sku}", who="anyone"), cache=ONE_PRODUCT)
 async def get_product(question: GetProduct, reader: Reader) -> Json[Product] | Refusal:
     return await reading.product(reader, question.sku) or no_such_product()
 
 
-@service.answers(ListProducts, http=Http("GET", "/products", who="anyone"))
+@service.answers(ListProducts, http=Http("GET", "/products", who="anyone"), cache=MANY_PRODUCTS)
 async def list_products(question: ListProducts, reader: Reader) -> Json[Page[Product]] | Refusal:
     after = key_after("products", question.cursor)
     if isinstance(after, Refusal):
@@ -168,28 +185,33 @@ async def reserve_stock(command: ReserveStock, tx: Transaction) -> None:
         await stock.refuse_reservation(tx.connection, order_id)
         tx.emit(StockRefused(order_id=order_id, skus=short))
     else:
-        tx.emit(StockReserved(order_id=order_id))
+        tx.emit(StockReserved(order_id=order_id, skus=tuple(items)))
 
 
 @service.does(ReleaseStock)
 async def release_stock(command: ReleaseStock, tx: Transaction) -> None:
-    await stock.release(tx.connection, command.order_id)
+    _tell_of(command.order_id, await stock.release(tx.connection, command.order_id), tx)
 
 
 @service.does(CommitStock)
 async def commit_stock(command: CommitStock, tx: Transaction) -> None:
-    await stock.commit(tx.connection, command.order_id)
+    _tell_of(command.order_id, await stock.commit(tx.connection, command.order_id), tx)
 
 
 @service.does(Restock)
 async def restock(command: Restock, tx: Transaction) -> None:
-    await stock.restock(tx.connection, command.order_id, merge(command.items))
+    _tell_of(command.order_id, await stock.restock(tx.connection, command.order_id, merge(command.items)), tx)
+
+
+def _tell_of(order_id: UUID, skus: tuple[str, ...], tx: Transaction) -> None:
+    if skus:
+        tx.emit(AvailabilityChanged(order_id=order_id, skus=skus))
 
 
 @service.every(seconds=5.0)
 async def expire_reservations(tx: Transaction) -> bool:
     """Let go of one reservation that nobody committed in time; whether there may be more."""
-    order_id = await stock.expire(tx.connection)
-    if order_id is not None:
-        tx.emit(ReservationExpired(order_id=order_id))
-    return order_id is not None
+    expired = await stock.expire(tx.connection)
+    if expired is not None:
+        tx.emit(expired)
+    return expired is not None

@@ -7,6 +7,7 @@ decides which of an order's commands has an effect.
 """
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from datetime import datetime
 from uuid import UUID
@@ -17,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from broker.ids import new_id
-from contracts.catalog import MoveStock, StockLevel
+from contracts.catalog import MoveStock, ReservationExpired, StockLevel
 from workers.catalog.tables import MovementRow, StockRow
 
 _LOCK = """
@@ -32,15 +33,16 @@ _REFUSE = "UPDATE reservations SET state = 'refused', expires_at = NULL WHERE or
 _REMEMBER_RELEASE = """
 INSERT INTO reservations (order_id, state, items) VALUES ($1, 'released', '{}') ON CONFLICT DO NOTHING RETURNING true
 """
-_LOCK_RESERVATION = "SELECT state, items FROM reservations WHERE order_id = $1 FOR UPDATE"
+_LOCK_RESERVATION = "SELECT state, items, returned FROM reservations WHERE order_id = $1 FOR UPDATE"
 _LOCK_OVERDUE = """
 SELECT order_id, items FROM reservations WHERE state = 'reserved' AND expires_at <= now()
 ORDER BY expires_at LIMIT 1 FOR UPDATE SKIP LOCKED
 """
 _CHANGE = "UPDATE reservations SET state = $2, items = $3 WHERE order_id = $1"
 _COMMIT = """
-UPDATE reservations SET state = 'committed' WHERE order_id = $1 AND state = 'reserved' RETURNING items
+UPDATE reservations SET state = 'committed' WHERE order_id = $1 AND state = 'reserved' RETURNING items, returned
 """
+_REMEMBER_RETURN = "UPDATE reservations SET returned = $2 WHERE order_id = $1"
 
 
 async def reserve(db: asyncpg.Connection, items: Mapping[str, int]) -> tuple[str, ...]:
@@ -71,64 +73,80 @@ async def refuse_reservation(db: asyncpg.Connection, order_id: UUID) -> None:
     await db.execute(_REFUSE, order_id)
 
 
-async def release(db: asyncpg.Connection, order_id: UUID) -> None:
-    """Give back what the order holds: what is reserved, or what it has bought. Where nothing is known of the order, the
-    release is remembered, and the reservation that comes later finds it."""
+async def release(db: asyncpg.Connection, order_id: UUID) -> tuple[str, ...]:
+    """Give back what the order holds, reserved or bought; the skus that are for sale again. Where nothing is known of
+    the order, the release is remembered, and the reservation that comes later finds it."""
     if await db.fetchval(_REMEMBER_RELEASE, order_id):
-        return
-    ((state, items),) = await db.fetch(_LOCK_RESERVATION, order_id)
+        return ()
+    ((state, items, _),) = await db.fetch(_LOCK_RESERVATION, order_id)
     if state == "reserved":
         await _take(db, items, promised=-1, bought=0)
     elif state == "committed":
         await _take(db, items, promised=0, bought=1)
     elif state != "expired":
-        return
+        return ()
     await db.execute(_CHANGE, order_id, "released", json.dumps(items))
+    return () if state == "expired" else tuple(items)
 
 
-async def commit(db: asyncpg.Connection, order_id: UUID) -> None:
-    """What the order holds is sold. If its reservation has expired, it is taken from what is available now.
+async def commit(db: asyncpg.Connection, order_id: UUID) -> tuple[str, ...]:
+    """What the order holds is sold, less what came back already. If its reservation has expired, it is taken from what
+    is available now. The skus of which there is more or less for sale now.
 
     Raises `UnknownReservation` where nothing is known of the order, and `Oversold` where there is not enough any more:
     what it bought must not be forgotten.
     """
-    items = await db.fetchval(_COMMIT, order_id)
-    if items is not None:
-        await _take(db, items, promised=-1, bought=-1)
-        return
+    row = await db.fetchrow(_COMMIT, order_id)
+    was_expired = row is None
+    if row is None:
+        row = await db.fetchrow(_LOCK_RESERVATION, order_id)
+        if row is None:
+            raise UnknownReservation(order_id)
+        if row["state"] != "expired":
+            return ()
+        if short := await reserve(db, row["items"]):
+            raise Oversold(order_id, short)
+        await db.execute(_CHANGE, order_id, "committed", json.dumps(row["items"]))
+    await _take(db, row["items"], promised=-1, bought=-1)
+    if row["returned"]:
+        await _put_back(db, order_id, row["items"], row["returned"])
+    return tuple(row["items"] if was_expired else row["returned"])
+
+
+async def restock(db: asyncpg.Connection, order_id: UUID, items: Mapping[str, int]) -> tuple[str, ...]:
+    """Of what the order bought, so much came back; where the word that it bought is still on its way, that is
+    remembered. The skus that are for sale again. Raises `UnknownReservation` where nothing is known of the order."""
     row = await db.fetchrow(_LOCK_RESERVATION, order_id)
     if row is None:
         raise UnknownReservation(order_id)
-    if row["state"] == "expired":
-        if short := await reserve(db, row["items"]):
-            raise Oversold(order_id, short)
-        await _take(db, row["items"], promised=-1, bought=-1)
-        await db.execute(_CHANGE, order_id, "committed", json.dumps(row["items"]))
-
-
-async def restock(db: asyncpg.Connection, order_id: UUID, items: Mapping[str, int]) -> None:
-    """Of what the order bought, so much came back. Raises `UnknownReservation` where it has not bought anything yet."""
-    row = await db.fetchrow(_LOCK_RESERVATION, order_id)
-    if row is None or row["state"] in ("reserved", "expired"):
-        raise UnknownReservation(order_id)
     if row["state"] == "committed":
-        kept = {sku: quantity - items.get(sku, 0) for sku, quantity in row["items"].items()}
-        await _take(db, items, promised=0, bought=1)
-        await db.execute(_CHANGE, order_id, "committed", json.dumps({sku: left for sku, left in kept.items() if left}))
+        await _put_back(db, order_id, row["items"], items)
+        return tuple(items)
+    if row["state"] in ("reserved", "expired"):
+        await db.execute(_REMEMBER_RETURN, order_id, json.dumps(dict(Counter(row["returned"]) + Counter(items))))
+    return ()
 
 
-async def expire(db: asyncpg.Connection) -> UUID | None:
-    """Make the goods of one overdue reservation available again; whose it was."""
+async def _put_back(
+    db: asyncpg.Connection, order_id: UUID, bought: Mapping[str, int], items: Mapping[str, int]
+) -> None:
+    kept = {sku: quantity - items.get(sku, 0) for sku, quantity in bought.items()}
+    await _take(db, items, promised=0, bought=1)
+    await db.execute(_CHANGE, order_id, "committed", json.dumps({sku: left for sku, left in kept.items() if left}))
+
+
+async def expire(db: asyncpg.Connection) -> ReservationExpired | None:
+    """Make the goods of one overdue reservation available again."""
     row = await db.fetchrow(_LOCK_OVERDUE)
     if row is None:
         return None
     await _take(db, row["items"], promised=-1, bought=0)
     await db.execute(_CHANGE, row["order_id"], "expired", json.dumps(row["items"]))
-    return UUID(str(row["order_id"]))
+    return ReservationExpired(order_id=row["order_id"], skus=tuple(row["items"]))
 
 
 class UnknownReservation(Exception):
-    """Stock of an order is to be committed before any was reserved. Passing: the reservation is on its way."""
+    """Stock of an order is sold, or comes back, before any was reserved. Passing: the reservation is on its way."""
 
 
 class Oversold(Exception):

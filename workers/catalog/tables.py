@@ -88,8 +88,9 @@ class ReservationRow(CatalogTable, table=True):
     """What an order holds (`reserved`), held (`released`; `expired` where nobody said a word in time), bought
     (`committed`) or could not get (`refused`).
 
-    One row an order, for ever: it is the memory that makes the commands idempotent. `items` is sku -> quantity. A
-    release that comes before its reservation leaves a released row without items, which the reservation then finds.
+    One row an order, for ever: it is the memory that makes the commands idempotent. `items` is sku -> quantity, and so
+    is `returned`: what came back before it was known to be bought. A release that comes before its reservation leaves a
+    released row without items, which the reservation then finds.
     """
 
     __tablename__ = "reservations"
@@ -100,6 +101,7 @@ class ReservationRow(CatalogTable, table=True):
     order_id: UUID = Field(primary_key=True)
     state: str = Field(sa_type=Text)
     items: dict[str, int] = Field(sa_type=JSONB)
+    returned: dict[str, int] = Field(sa_type=JSONB, sa_column_kwargs={"server_default": "{}"})
     expires_at: datetime | None = Field(sa_type=Time, nullable=True)
 
 

@@ -162,10 +162,10 @@ def decide(saga: Saga, message: Input) -> Decision:
 
 
 def left_to_ship(saga: Saga) -> dict[str, int]:
-    """What has neither left the house nor come back into the stock, by sku."""
+    """What has not left the house and is still to, by sku."""
     left = Counter({line.sku: line.quantity for line in saga.bought})
-    left.subtract(counted(item for shipment in saga.shipments for item in shipment.lines))
-    left.subtract(counted(item for refund in _standing(saga) if refund.restock for item in refund.lines))
+    left.subtract(_shipped_of(saga))
+    left.subtract(counted(item for refund in _standing(saga) for item in refund.never_shipped))
     return {sku: quantity for sku, quantity in left.items() if quantity > 0}
 
 
@@ -197,7 +197,8 @@ def plan_refund(
         id=refund_id,
         amount=Money(amount=sum_, currency=saga.total.currency),
         status="pending",
-        lines=tuple(StockItem(sku=sku, quantity=quantity) for sku, quantity in wanted.items() if quantity),
+        lines=_items(wanted),
+        never_shipped=_items(wanted - _with_the_customer(saga)) if restock else (),
         restock=restock,
         created_at=now,
     )
@@ -206,6 +207,23 @@ def plan_refund(
 def _share(line: Bought, before: int, wanted: int) -> int:
     """What `wanted` more pieces of a line cost, so that all of them together cost the line's gross amount."""
     return line.gross * (before + wanted) // line.quantity - line.gross * before // line.quantity
+
+
+def _items(quantities: Counter[str]) -> tuple[StockItem, ...]:
+    return tuple(StockItem(sku=sku, quantity=quantity) for sku, quantity in quantities.items() if quantity)
+
+
+def _with_the_customer(saga: Saga) -> Counter[str]:
+    """What has left the house and has not come back."""
+    out = _shipped_of(saga)
+    for refund in _standing(saga):
+        if refund.restock:
+            out -= counted(refund.lines) - counted(refund.never_shipped)
+    return out
+
+
+def _shipped_of(saga: Saga) -> Counter[str]:
+    return counted(item for shipment in saga.shipments for item in shipment.lines)
 
 
 def _standing(saga: Saga) -> Iterable[Refund]:
@@ -388,8 +406,8 @@ def _refund_failed(saga: Saga, told: RefundFailed) -> Decision:
 
 
 def _shipped_if_all_is_gone(saga: Saga) -> Saga:
-    """Not while goods count as come back only because of a refund that may fail."""
-    awaited = any(refund.status == "pending" and refund.restock and refund.lines for refund in saga.refunds)
+    """Not while goods stay in the house only because of a refund that may fail."""
+    awaited = any(refund.status == "pending" and refund.never_shipped for refund in saga.refunds)
     if saga.status != "confirmed" or not saga.shipments or awaited or left_to_ship(saga):
         return saga
     return replace(saga, status="shipped")

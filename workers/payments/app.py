@@ -4,14 +4,10 @@ import os
 import sys
 from datetime import timedelta
 
+from workers.payments.choosing import Misconfigured, choose
 from workers.payments.gateway import Gateway
 from workers.payments.handlers import service
 from workers.payments.rules import Patience
-from workers.payments.sandbox import SandboxGateway
-
-URL = "HEDGEROW_GATEWAY_URL"
-KEY = "HEDGEROW_GATEWAY_KEY"
-WEBHOOK_SECRET = "HEDGEROW_GATEWAY_WEBHOOK_SECRET"  # noqa: S105 - a setting's name
 
 QUIET = "HEDGEROW_GATEWAY_QUIET_AFTER"
 SETTLED = "HEDGEROW_GATEWAY_SETTLED_AFTER"
@@ -20,18 +16,13 @@ SETTLED = "HEDGEROW_GATEWAY_SETTLED_AFTER"
 def main() -> None:
     """Run one instance. Ends with one sentence on standard error and status 1 where a setting is missing or makes no
     sense."""
-    service.provide(gateway(), as_type=Gateway)
+    try:
+        service.provide(choose(os.environ), as_type=Gateway)
+    except Misconfigured as reason:
+        sys.exit(str(reason))
     usual = Patience()
     service.provide(Patience(quiet=_seconds(QUIET, usual.quiet), settled=_seconds(SETTLED, usual.settled)))
     service.run()
-
-
-def gateway() -> Gateway:
-    """The gateway that the platform uses."""
-    for setting in (URL, KEY):
-        if not os.environ.get(setting):
-            sys.exit(f"{setting} is not set: the payments service needs the gateway's address and its secret key.")
-    return SandboxGateway(os.environ[URL], os.environ[KEY], webhook_secret=os.environ.get(WEBHOOK_SECRET))
 
 
 def _seconds(setting: str, usual: timedelta) -> timedelta:

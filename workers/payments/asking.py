@@ -77,13 +77,13 @@ async def _ask(gateway: Gateway, payment: Payment, act: Act) -> Outcome:
 
     match act:
         case Look():
-            return await gateway.find(reference)
+            return await gateway.find(reference, gateway_id=payment.gateway_id)
         case Authorise():
-            return await _once(gateway, reference, "authorise", authorise, lambda seen: seen.status != "nothing")
+            return await _once(gateway, payment, "authorise", authorise, lambda seen: seen.status != "nothing")
         case Capture():
             return await _once(
                 gateway,
-                reference,
+                payment,
                 "capture",
                 lambda key: gateway.capture(gateway_id, key=key),
                 lambda seen: seen.status != "authorised",
@@ -91,7 +91,7 @@ async def _ask(gateway: Gateway, payment: Payment, act: Act) -> Outcome:
         case Void():
             return await _once(
                 gateway,
-                reference,
+                payment,
                 "void",
                 lambda key: gateway.void(gateway_id, key=key),
                 lambda seen: seen.status not in ("authorised", "requires_action"),
@@ -99,7 +99,7 @@ async def _ask(gateway: Gateway, payment: Payment, act: Act) -> Outcome:
         case GiveBack(refund_id, amount):
             return await _once(
                 gateway,
-                reference,
+                payment,
                 f"refund:{refund_id}",
                 lambda key: gateway.refund(gateway_id, amount, refund_id, key=key),
                 lambda seen: refund_id in seen.refunds,
@@ -108,18 +108,19 @@ async def _ask(gateway: Gateway, payment: Payment, act: Act) -> Outcome:
 
 async def _once(
     gateway: Gateway,
-    reference: str,
+    payment: Payment,
     effect: str,
     write: Callable[[str], Awaitable[Outcome]],
     is_done: Callable[[Outcome], bool],
 ) -> Outcome:
     """Write with the order's key for this effect; with its next key where the gateway kept a failure without effect."""
+    reference = str(payment.order_id)
     for number in range(1, _KEYS_TRIED + 1):
         key = f"{reference}:{effect}" if number == 1 else f"{reference}:{effect}:{number}"
         try:
             return await write(key)
         except KeySpent:
-            seen = await gateway.find(reference)
+            seen = await gateway.find(reference, gateway_id=payment.gateway_id)
             if is_done(seen):
                 return seen
     raise GatewayUnknown(f"the gateway failed {_KEYS_TRIED} times: {reference}:{effect}")

@@ -8,6 +8,7 @@ Promise: an answer is the gateway's word. An adapter that does not know what hap
     └── GatewayRefusal      the gateway did not understand us: a defect
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Literal, Protocol
@@ -45,6 +46,14 @@ class Outcome:
     next_action: dict[str, Any] | None = None
 
 
+_MOST_TELLING_LAST = ("nothing", "declined", "voided", "requires_action", "authorised", "captured")
+
+
+def most_telling(outcomes: Iterable[Outcome]) -> Outcome:
+    """Of several payments of an order the one that took or holds money, or might yet."""
+    return max(outcomes, key=lambda seen: _MOST_TELLING_LAST.index(seen.status), default=Outcome())
+
+
 @dataclass(frozen=True, kw_only=True)
 class Holding:
     """One payment in the gateway's own books, as it stands: all of its `amount`, and how much of it was `refunded`, by
@@ -78,8 +87,9 @@ class Gateway(Protocol):
     def read_webhook(self, body: str, signature: str) -> Webhook | None:
         """What a webhook tells; None for one that the gateway did not sign, or not now."""
 
-    async def find(self, reference: str) -> Outcome:
-        """What the gateway has under our reference; of several payments the one that holds or took money."""
+    async def find(self, reference: str, *, gateway_id: str | None = None) -> Outcome:
+        """What the gateway has under our reference; of several payments the one that holds or took money. Whoever
+        knows which one it is says so: that may be found sooner."""
 
     async def authorise(self, reference: str, amount: Money, payment_method: str, *, key: str) -> Outcome:
         """Hold money: authorised, declined or requires_action."""
@@ -96,3 +106,6 @@ class Gateway(Protocol):
 
     async def refund(self, gateway_id: str, amount: int, refund_id: UUID, *, key: str) -> Outcome:
         """Give captured money back: with this refund among `refunds`, or as it was with a code."""
+
+    async def aclose(self) -> None:
+        """Close the connections."""

@@ -7,15 +7,23 @@ from typing import Annotated, Any, Literal, TypeVar
 from uuid import UUID
 
 import aiohttp
-from pydantic import BaseModel, StringConstraints, ValidationError
+from pydantic import BaseModel, StringConstraints
 
-from broker.telemetry import log
 from contracts.base import Money
-from workers.payments.gateway import Gateway, GatewayRefusal, GatewayUnknown, Holding, KeySpent, Outcome, Webhook
+from workers.payments.gateway import (
+    Gateway,
+    GatewayRefusal,
+    GatewayUnknown,
+    Holding,
+    KeySpent,
+    Outcome,
+    Webhook,
+    most_telling,
+)
+from workers.payments.nonsense import making_sense
 from workers.payments.signatures import is_signed
 
 Read = TypeVar("Read", bound=BaseModel)
-_MOST_TELLING_LAST = ("declined", "voided", "requires_action", "authorised", "captured")
 
 
 class _Refund(BaseModel):
@@ -100,19 +108,17 @@ class SandboxGateway(Gateway):
         if not secret or not is_signed(body, signature, secret, now=time.time()):
             return None
         try:
-            event = _Event.model_validate_json(body)
-        except ValidationError as nonsense:
-            log.error("the gateway signs nonsense", errors=nonsense.errors(include_input=False, include_url=False))
+            event = _read(_Event, body)
+        except GatewayUnknown:
             return None
         reference = _uuid(event.data.reference)
         return Webhook(event_id=event.id, type=event.type, status=event.data.status, reference=reference)
 
-    async def find(self, reference: str) -> Outcome:
+    async def find(self, reference: str, *, gateway_id: str | None = None) -> Outcome:
         status, body = await self._ask("GET", "/v1/payments", params={"reference": reference})
         if status >= 400:
             raise _refusal(status, _read(_Refused, body).error)
-        found = map(_outcome, _read(_Found, body).data)
-        return max(found, key=lambda seen: _MOST_TELLING_LAST.index(seen.status), default=Outcome())
+        return most_telling(map(_outcome, _read(_Found, body).data))
 
     async def authorise(self, reference: str, amount: Money, payment_method: str, *, key: str) -> Outcome:
         body = {"reference": reference, **amount.model_dump(), "payment_method": payment_method}
@@ -157,13 +163,9 @@ class SandboxGateway(Gateway):
         raise GatewayUnknown(f"{method} {path}: {answer.status}")
 
 
-def _read(kind: type[Read], body: bytes) -> Read:
-    """What the gateway said. Raises GatewayUnknown for nonsense: what it did meanwhile, nobody knows."""
-    try:
+def _read(kind: type[Read], body: bytes | str) -> Read:
+    with making_sense(SandboxGateway.name):
         return kind.model_validate_json(body)
-    except ValidationError as nonsense:
-        log.error("the gateway answers nonsense", errors=nonsense.errors(include_input=False, include_url=False))
-        raise GatewayUnknown(f"{nonsense.error_count()} errors in what the gateway says") from None
 
 
 def _refusal(status: int, error: _Error) -> GatewayRefusal:

@@ -5,13 +5,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import UUID
 
+from broker.composing import part
 from broker.lane import Ask
 from broker.reader import Reader
 from broker.service import Http, Service
 from broker.telemetry import log
 from broker.transaction import Database, Transaction
 from contracts.base import Address, Caller, Email, FieldError, Message, Page, Refusal, invalid_request, unauthenticated
-from contracts.orders import OrderConfirmed, OrderRefunded, OrderShipped
+from contracts.orders import ListOrders, OrderConfirmed, OrderRefunded, OrderShipped
 from contracts.tokens import JWKS_PATH, Revocations
 from contracts.users import (
     AssignRoles,
@@ -75,7 +76,9 @@ async def hash_password(ask: RegisterUser | ResetPassword, passwords: Passwords)
     return await passwords.hash(ask.password)
 
 
-@service.answers(RegisterUser, http=Http("POST", "/users", status=201, who="anyone"), first=hash_password)
+@service.answers(
+    RegisterUser, http=Http("POST", "/users", status=201, who="anyone", limit="credentials"), first=hash_password
+)
 async def register_user(ask: RegisterUser, tx: Transaction, password_hash: PasswordHash) -> User | Refusal:
     user = await _opened(tx, ask.email, ask.name, password_hash, CUSTOMER)
     if user is None:
@@ -92,7 +95,9 @@ async def verify_password(ask: LogIn, reader: Reader, passwords: Passwords) -> K
     return found if found and right else bad_credentials()
 
 
-@service.answers(LogIn, http=Http("POST", "/sessions", status=201, who="anyone"), first=verify_password)
+@service.answers(
+    LogIn, http=Http("POST", "/sessions", status=201, who="anyone", limit="credentials"), first=verify_password
+)
 async def log_in(
     ask: LogIn, known: KnownPassword, tx: Transaction, passwords: Passwords, signer: Signer
 ) -> Tokens | Refusal:
@@ -150,14 +155,18 @@ async def verify_email(ask: VerifyEmail, tx: Transaction) -> Refusal | None:
     return None
 
 
-@service.answers(RequestPasswordReset, http=Http("POST", "/password-resets", status=204, who="anyone"))
+@service.answers(
+    RequestPasswordReset, http=Http("POST", "/password-resets", status=204, who="anyone", limit="credentials")
+)
 async def request_password_reset(ask: RequestPasswordReset, tx: Transaction) -> None:
     """Whether somebody has the address is looked up when the mail is written: here, nothing could betray it."""
     await mailing.want(tx, "password-reset", normalised(ask.email))
 
 
 @service.answers(
-    ResetPassword, http=Http("PUT", "/password-resets/{token}", status=204, who="anyone"), first=hash_password
+    ResetPassword,
+    http=Http("PUT", "/password-resets/{token}", status=204, who="anyone", limit="credentials"),
+    first=hash_password,
 )
 async def reset_password(ask: ResetPassword, tx: Transaction, password_hash: PasswordHash) -> Refusal | None:
     """Who has the mail has the address, too."""
@@ -257,6 +266,15 @@ async def get_revocations(question: GetRevocations, tx: Transaction) -> Revocati
 @service.every(seconds=revoking.KEPT_FOR.total_seconds())
 async def forget_old_revocations(tx: Transaction) -> None:
     await store.forget_revocations(tx.session, datetime.now(UTC) - revoking.KEPT_FOR)
+
+
+service.composes(
+    "users.get-my-overview.v1",
+    http=Http("GET", "/users/me/overview"),
+    summary="The caller's profile and last orders.",
+    profile=part(GetMe),
+    orders=part(ListOrders, limit=5),
+)
 
 
 @service.answers(GetKeys, http=Http("GET", JWKS_PATH, who="anyone"))

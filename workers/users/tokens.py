@@ -12,7 +12,6 @@ import secrets
 from base64 import urlsafe_b64encode
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
 from uuid import UUID, uuid4
 
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -31,7 +30,7 @@ from contracts.tokens import (
     SESSION_CLAIM,
     TYPE,
 )
-from contracts.users import Jwks, Tokens
+from contracts.users import Jwk, Jwks, Tokens
 from workers.users.tables import UserRow
 
 ACCESS_LIFETIME = timedelta(seconds=LIFETIME_SECONDS)
@@ -114,8 +113,8 @@ def _text(token: bytes) -> str:
     return urlsafe_b64encode(token).rstrip(b"=").decode()
 
 
-def _published(key: ECKey) -> dict[str, Any]:
-    return dict(key.as_dict(private=False, kid=key.thumbprint(), use="sig", alg=ALGORITHM))
+def _published(key: ECKey) -> Jwk:
+    return Jwk.model_validate(key.as_dict(private=False, kid=key.thumbprint(), use="sig", alg=ALGORITHM))
 
 
 def _refresh_secret(key: ECKey) -> bytes:

@@ -22,7 +22,7 @@ from broker.lane import (
     Request,
 )
 from broker.lane.addresses import ReplyAddresses
-from broker.lane.headers import LONGEST_EXPIRATION, OUTCOME, REFUSED, headers_of
+from broker.lane.headers import LONGEST_EXPIRATION, NEWS, OUTCOME, REFUSED, headers_of
 from broker.reconnecting import BrokerAwayError
 from broker.shared import ensure
 from broker.telemetry import LANE_DROPPED
@@ -96,7 +96,9 @@ class AioPikaRequester:
         if answer is None or answer.done():
             LANE_DROPPED.labels("late-reply").inc()
             return
-        answer.set_result(Answer(message.body, refused=message.headers.get(OUTCOME) == REFUSED))
+        news = message.headers.get(NEWS)
+        refused = message.headers.get(OUTCOME) == REFUSED
+        answer.set_result(Answer(message.body, refused, None if news is None else str(news)))
 
     def _fail_all(self) -> None:
         self._exchange = None

@@ -10,12 +10,12 @@ from functools import partial
 from typing import cast
 
 import aio_pika
-from aio_pika.abc import AbstractConnection, AbstractExchange, AbstractIncomingMessage, AbstractQueue
+from aio_pika.abc import AbstractConnection, AbstractExchange, AbstractIncomingMessage, AbstractQueue, FieldValue
 
 from broker import topology
 from broker.connection import Link, declare
 from broker.lane import Answer, Answering
-from broker.lane.headers import OUTCOME, REFUSED, REPLIED
+from broker.lane.headers import NEWS, OUTCOME, REFUSED, REPLIED
 from broker.lane.taking import PREFETCH, Delivered, Reply, Taking
 from broker.lane.wire.fields import Properties
 from broker.liveness import Liveness, is_probe
@@ -95,9 +95,12 @@ class AioPikaResponder:
 
     async def _reply(self, queue: str, correlation_id: str | None, answer: Answer, within: float) -> None:
         """Send an answer. Raises BrokerAwayError."""
+        headers: dict[str, FieldValue] = {OUTCOME: REFUSED if answer.refused else REPLIED}
+        if answer.news is not None:
+            headers[NEWS] = answer.news
         reply = aio_pika.Message(
             answer.body,
-            headers={OUTCOME: REFUSED if answer.refused else REPLIED},
+            headers=headers,
             content_type="application/json",
             correlation_id=correlation_id,
         )

@@ -22,7 +22,7 @@ from broker.lane import (
 )
 from broker.lane.addresses import ReplyAddresses
 from broker.lane.deadlines import Deadlines
-from broker.lane.headers import LONGEST_EXPIRATION, OUTCOME, REFUSED, headers_of
+from broker.lane.headers import LONGEST_EXPIRATION, NEWS, OUTCOME, REFUSED, headers_of
 from broker.lane.wire.channel import Channel
 from broker.lane.wire.connection import Wire
 from broker.lane.wire.fields import MalformedPropertiesError, properties, read_properties
@@ -107,7 +107,7 @@ class WireRequester:
 
     def _arrived(self, content: Delivery | Returned) -> None:
         try:
-            correlation_id, refused = self._read(content.properties)
+            correlation_id, refused, news = self._read(content.properties)
         except MalformedPropertiesError:
             LANE_DROPPED.labels("malformed-reply").inc()
             return
@@ -117,21 +117,23 @@ class WireRequester:
         elif isinstance(content, Returned):
             answer.set_exception(NobodyThereError(content.reason))
         else:
-            answer.set_result(Answer(content.body, refused))
+            answer.set_result(Answer(content.body, refused, news))
 
-    def _read(self, raw: bytes) -> tuple[str, bool]:
-        """The correlation id, and whether it is a refusal. Replies of one sort differ in nothing but that id, so what
-        stands before it is read once. Raises MalformedPropertiesError."""
+    def _read(self, raw: bytes) -> tuple[str, bool, str | None]:
+        """The correlation id, whether it is a refusal, and news. Replies of one sort differ in nothing but that id, so
+        what stands before it is read once. Raises MalformedPropertiesError."""
         refused = self._outcomes.get(raw[:-_TOKEN])
         if refused is not None and raw[-_TOKEN] == _TOKEN - 1:
-            return raw[1 - _TOKEN :].decode("ascii", "replace"), refused
+            return raw[1 - _TOKEN :].decode("ascii", "replace"), refused, None
         read = read_properties(raw)
         refused, correlation_id = read.headers.get(OUTCOME) == REFUSED, read.correlation_id or ""
+        if (news := read.headers.get(NEWS)) is not None:
+            return correlation_id, refused, str(news)
         if raw[-_TOKEN:] == b"\x20" + correlation_id.encode() and len(raw) < _REMEMBERED:
             if len(self._outcomes) >= _REMEMBERED:
                 self._outcomes.clear()
             self._outcomes[raw[:-_TOKEN]] = refused
-        return correlation_id, refused
+        return correlation_id, refused, None
 
     def _fail_all(self) -> None:
         self._channel = None

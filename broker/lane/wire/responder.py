@@ -13,7 +13,7 @@ from pamqp import commands
 
 from broker import topology
 from broker.lane import Answer, Answering
-from broker.lane.headers import OUTCOME, REFUSED, REPLIED
+from broker.lane.headers import NEWS, OUTCOME, REFUSED, REPLIED
 from broker.lane.taking import PREFETCH, Delivered, Taking
 from broker.lane.wire.acknowledging import Acknowledging
 from broker.lane.wire.channel import Channel
@@ -147,7 +147,11 @@ class _Consuming:
         channel = self._channel
         if not channel.wire.writable.is_set():
             await channel.wire.until_writable(within=within)
-        raw = with_correlation_id(_REFUSAL if answer.refused else _REPLY, correlation_id)
+        if answer.news is not None:
+            outline = properties({OUTCOME: REPLIED, NEWS: answer.news})
+        else:
+            outline = _REFUSAL if answer.refused else _REPLY
+        raw = with_correlation_id(outline, correlation_id)
         channel.publish(publish_frame(channel.number, topology.REPLIES, queue, mandatory=False), raw, answer.body)
 
     async def _acknowledge(self, delivery: Delivery) -> None:

@@ -1,4 +1,5 @@
-"""GET /products/{sku} without a platform: one process, Starlette, asyncpg, granian; the catalogue's own tables."""
+"""GET /products/{sku} without a platform: one process, Starlette, asyncpg, granian; the catalogue's own tables. And an
+answer that Starlette has only to send."""
 
 import json
 import os
@@ -10,7 +11,7 @@ from granian.log import LogLevels
 from granian.server.embed import Server
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 _PRODUCT = """
@@ -33,7 +34,10 @@ def application(pool: asyncpg.Pool) -> Starlette:
         product["updated_at"] = product["updated_at"].isoformat(timespec="milliseconds").replace("+00:00", "Z")
         return JSONResponse(product)
 
-    return Starlette(routes=[Route("/products/{sku}", get_product)])
+    async def constant(request: Request) -> Response:
+        return Response(b'{"status": "alive"}', media_type="application/json")
+
+    return Starlette(routes=[Route("/products/{sku}", get_product), Route("/constant", constant)])
 
 
 async def _read_json(connection: asyncpg.Connection) -> None:

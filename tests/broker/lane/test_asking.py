@@ -12,7 +12,7 @@ from pamqp import commands, frame
 from pamqp.header import ContentHeader
 
 from broker.lane import Answer, ConnectionLostError, DeadlinePassedError, NobodyThereError, Request
-from broker.lane.headers import OUTCOME, REFUSED, REPLIED
+from broker.lane.headers import NEWS, OUTCOME, REFUSED, REPLIED
 from broker.lane.wire.fields import MalformedPropertiesError, read_properties
 from broker.lane.wire.link import WireLink
 from broker.lane.wire.requester import WireRequester
@@ -207,7 +207,9 @@ def test_what_was_read_of_earlier_replies_never_changes_how_a_later_one_is_read(
             read = read_properties(raw)
         except MalformedPropertiesError:
             continue
-        assert requester._read(raw) == (read.correlation_id or "", read.headers.get(OUTCOME) == REFUSED)
+        news = read.headers.get(NEWS)
+        told = None if news is None else str(news)
+        assert requester._read(raw) == (read.correlation_id or "", read.headers.get(OUTCOME) == REFUSED, told)
 
 
 async def _counted(counting: Counting, number: int) -> bool:

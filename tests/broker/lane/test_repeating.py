@@ -17,7 +17,7 @@ from broker.lane import (
     OverloadedError,
     Request,
 )
-from broker.lane.repeating import Repeating
+from broker.lane.repeating import BURST, SHARE, Repeating
 from broker.reconnecting import BrokerAwayError, LoginRefusedError, Reconnecting
 from contracts.base import Operation
 from tests.broker.lane.words import Echo, Hold, Say
@@ -84,6 +84,16 @@ async def test_nothing_is_asked_three_times() -> None:
     with pytest.raises(ConnectionLostError):
         await Repeating(requester, Standing()).request(repeatable())
     assert len(requester.asked) == 2
+
+
+async def test_only_a_share_of_all_requests_is_repeated() -> None:
+    lost_for_ever = Scripted(*[LOST] * 6 * BURST)
+    requester = Repeating(lost_for_ever, Standing())
+    for _ in range(2 * BURST):
+        with pytest.raises(ConnectionLostError):
+            await requester.request(repeatable())
+    repeated = len(lost_for_ever.asked) - 2 * BURST
+    assert BURST < repeated <= BURST + 2 * BURST * SHARE + 1
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 from uuid import UUID
 
@@ -25,10 +25,12 @@ NOTHING: Counter[str] = Counter()
 
 @dataclass
 class Reservation:
-    """What an order holds: set aside (`reserved`, `expired`: no longer), or sold (`committed`)."""
+    """What an order holds: set aside (`reserved`, `expired`: no longer), or sold (`committed`); and what of it came
+    back before it was sold."""
 
     state: Literal["reserved", "refused", "expired", "committed", "released"]
     items: Counter[str]
+    returned: Counter[str] = field(default_factory=Counter)
 
 
 class Catalog:
@@ -86,19 +88,26 @@ class Catalog:
             self._take(command.order_id, held.items)
         if held.state in ("reserved", "expired"):
             held.state = "committed"
+            self._put_back(held, held.returned)
         return ()
 
     def restock(self, command: Restock) -> tuple[Said, ...]:
         """Goods of an order came back, once a refund; an order that was released has given them back already."""
         held = self.reservations.get(command.order_id)
-        if held is None or held.state in ("reserved", "expired"):
+        if held is None:
             raise NotYetError
-        if held.state == "committed" and command.refund_id not in self.restocked:
-            self.restocked.add(command.refund_id)
-            items = counted(command.items)
-            self._give(items)
-            held.items = held.items - items
+        if command.refund_id in self.restocked:
+            return ()
+        self.restocked.add(command.refund_id)
+        if held.state == "committed":
+            self._put_back(held, counted(command.items))
+        else:
+            held.returned += counted(command.items)
         return ()
+
+    def _put_back(self, held: Reservation, items: Counter[str]) -> None:
+        self._give(items)
+        held.items = held.items - items
 
     def _expire(self, order_id: UUID) -> None:
         held = self.reservations[order_id]

@@ -65,6 +65,13 @@ async def state(shop: Shop, order_id: UUID) -> str | None:
         return found
 
 
+async def has_returned(shop: Shop, order_id: UUID, items: dict[str, int]) -> bool:
+    """Whether this came back, and waits for the word that it was sold."""
+    async with shop.session() as session:
+        row = (await session.scalars(select(ReservationRow).where(col(ReservationRow.order_id) == order_id))).one()
+        return row.returned == items
+
+
 async def becomes(shop: Shop, order_id: UUID, wanted: str) -> None:
     async def is_so() -> bool:
         return await state(shop, order_id) == wanted
@@ -251,14 +258,33 @@ async def test_what_came_back_is_for_sale_and_is_not_given_back_again(shop: Shop
     assert await level(shop, sku) == (9, 0)
 
 
-async def test_what_came_back_before_it_was_sold_waits_for_that(shop: Shop, sku: str) -> None:
+async def test_what_came_back_before_it_was_sold_is_remembered_until_then(shop: Shop, sku: str) -> None:
+    await shop.sells(sku, on_hand=10)
+    order = an_order((sku, 4))
+    await shop.send(order)
+    await are_reserved(shop, order)
+    for _ in range(2):
+        await shop.send(Restock(order_id=order.order_id, refund_id=uuid4(), items=(StockItem(sku=sku, quantity=1),)))
+    await eventually(lambda: has_returned(shop, order.order_id, {sku: 2}))
+    assert await level(shop, sku) == (10, 4)
+    await shop.send(CommitStock(order_id=order.order_id))
+    await has_level(shop, sku, 8, 0)
+    await shop.send(ReleaseStock(order_id=order.order_id))
+    await has_level(shop, sku, 10, 0)
+
+
+async def test_what_came_back_early_is_not_given_back_again_with_all_that_the_order_held(shop: Shop, sku: str) -> None:
     await shop.sells(sku, on_hand=10)
     order = an_order((sku, 4))
     await shop.send(order)
     await are_reserved(shop, order)
     await shop.send(Restock(order_id=order.order_id, refund_id=uuid4(), items=(StockItem(sku=sku, quantity=1),)))
+    await eventually(lambda: has_returned(shop, order.order_id, {sku: 1}))
+    await shop.send(ReleaseStock(order_id=order.order_id))
+    await has_level(shop, sku, 10, 0)
     await shop.send(CommitStock(order_id=order.order_id))
-    await has_level(shop, sku, 7, 0)
+    await sold(shop, sku, 1)
+    assert await level(shop, sku) == (9, 0)
 
 
 # --- reservations that nobody commits ---------------------------------------------------------------------------------
@@ -291,11 +317,12 @@ async def test_what_expired_and_was_called_off_is_not_sold_by_a_late_word(shop: 
     assert (await level(shop, sku), await state(shop, order.order_id)) == ((9, 0), "released")
 
 
-async def test_what_came_back_waits_also_for_what_is_sold_after_its_reservation_expired(shop: Shop, sku: str) -> None:
+async def test_it_is_remembered_also_for_what_is_sold_after_its_reservation_expired(shop: Shop, sku: str) -> None:
     await shop.sells(sku, on_hand=10)
     order = an_order((sku, 4))
     await overdue(shop, order)
     await shop.send(Restock(order_id=order.order_id, refund_id=uuid4(), items=(StockItem(sku=sku, quantity=1),)))
+    await eventually(lambda: has_returned(shop, order.order_id, {sku: 1}))
     await shop.send(CommitStock(order_id=order.order_id))
     await has_level(shop, sku, 7, 0)
 

@@ -113,8 +113,9 @@ async def test_a_customer_is_asked_and_the_answer_is_said(
     assert isinstance(action, PaymentAction)
     assert action.client_secret is not None
     assert action.next_action is not None
+    assert action.next_action.redirect_to_url is not None
     async with httpx.AsyncClient(trust_env=False) as browser:
-        page = action.next_action["redirect_to_url"]["url"]
+        page = action.next_action.redirect_to_url.url
         assert (await browser.post(page, params={"outcome": outcome})).is_success
     await payments.heard(said, command.order_id)
     assert isinstance(await action_of(payments, command.order_id), Refusal)

@@ -87,3 +87,11 @@ def test_without_a_setting_it_ends_with_one_sentence(missing: str) -> None:
     assert ended.returncode == 1
     assert ended.stderr.startswith(f"{missing} is not set")
     assert ended.stderr.count("\n") == 1
+
+
+def test_with_a_live_key_beside_a_drill_it_ends_with_one_sentence() -> None:
+    settings = {"HEDGEROW_GATEWAY": "stripe", "HEDGEROW_GATEWAY_KEY": "sk_live_51Abc", "HEDGEROW_DRILL": "yes"}
+    ended = subprocess.run(COMMAND, env=os.environ | settings, capture_output=True, text=True, timeout=30, check=False)
+    assert (ended.returncode, ended.stderr.count("\n")) == (1, 1)
+    assert ended.stderr.startswith("HEDGEROW_GATEWAY_KEY is a live key of Stripe's, and HEDGEROW_DRILL is set")
+    assert "51Abc" not in ended.stderr

@@ -32,7 +32,7 @@ def admin_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_the_key_is_read_from_its_file(key_file: Path) -> None:
     (key,) = app.signer().keys().keys
-    assert key["kid"] == ECKey.import_key(key_file.read_bytes()).thumbprint()
+    assert key.kid == ECKey.import_key(key_file.read_bytes()).thumbprint()
 
 
 def test_without_a_key_it_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -61,8 +61,8 @@ def test_a_token_of_another_key_is_not_verified() -> None:
 
 def test_only_the_public_half_is_shown() -> None:
     (key,) = SIGNER.keys().keys
-    assert set(key) == {"kty", "crv", "x", "y", "kid", "use", "alg"}
-    assert (key["use"], key["alg"], key["kid"]) == ("sig", "ES256", KEY.thumbprint())
+    assert set(key.model_dump()) == {"kty", "crv", "x", "y", "kid", "use", "alg"}
+    assert (key.use, key.alg, key.kid) == ("sig", "ES256", KEY.thumbprint())
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ def test_the_successor_can_not_be_told_without_the_key() -> None:
 def test_the_first_of_several_keys_signs_and_all_are_published() -> None:
     new = ECKey.generate_key("P-256", auto_kid=False)
     signer = Signer(new.as_pem(private=True) + KEY.as_pem(private=True))
-    assert [key["kid"] for key in signer.keys().keys] == [new.thumbprint(), KEY.thumbprint()]
+    assert [key.kid for key in signer.keys().keys] == [new.thumbprint(), KEY.thumbprint()]
     assert verified(signed(signer), signer).header["kid"] == new.thumbprint()
     assert verified(signed(), signer).claims["sub"] == str(USER)
 

@@ -1,0 +1,211 @@
+"""Answers that are given again without asking.
+
+Promise: what is given again was true when somebody asked or later. Events make answers stale; one that was on its way
+when such an event came is delivered to those who waited for it and not kept; while events can't be heard, nothing is
+kept at all. Any number of clients who want the same at once cost one question. What is kept is bounded in bytes, and
+who was asked for least recently goes first.
+"""
+
+import asyncio
+import json
+import time
+from collections import OrderedDict, defaultdict
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Any
+
+from prometheus_client import Counter, Gauge
+from starlette.types import Scope
+
+from broker.lane import Answer
+from contracts.presence import Offer, Stale
+from edge_api.responses import Response
+
+CACHED = Counter("hedgerow_http_cached", "Requests for what may be cached, by how they were answered.", ["outcome"])
+BYTES = Gauge("hedgerow_http_cache_bytes", "What the cache holds.")
+HIT, JOINED, FILLED, PASSED = map(CACHED.labels, ("hit", "joined", "filled", "passed"))
+OVERHEAD = 1024
+"""Bytes that an entry takes beside its body."""
+MAX_BYTES = 64 << 20
+Key = tuple[str, bytes, bytes]
+"""The operation, and the path and the query string as they came."""
+Tag = tuple[str, str, str | None]
+"""An event, an operation, and what the event says of the one field that matters."""
+
+
+@dataclass(slots=True)
+class Entry:
+    """An answer that is kept."""
+
+    response: Response
+    unchanged: Response
+    etag: bytes
+    until: float
+    size: int
+
+
+@dataclass(slots=True, eq=False)
+class Fill:
+    """A question on its way."""
+
+    answer: "asyncio.Task[Answer]"
+
+
+class Cache:
+    """Answers of the operations whose manifests allow it."""
+
+    def __init__(self, max_bytes: int = MAX_BYTES) -> None:
+        self._max_bytes = max_bytes
+        self._bytes = 0
+        self._entries: OrderedDict[Key, Entry] = OrderedDict()
+        self._fills: dict[Key, Fill] = {}
+        self._tags: dict[Key, list[Tag]] = {}
+        self._tagged: defaultdict[Tag, set[Key]] = defaultdict(set)
+        self._rules: dict[str, list[tuple[str, Stale]]] = {}
+        self._heard: frozenset[str] = frozenset()
+
+    def find(self, offer: Offer, scope: Scope, headers: Mapping[bytes, bytes]) -> Response | None:
+        """What is kept of it; nothing for who wants to know it anew (RFC 9111, 5.2.1.4)."""
+        entry = self._entries.get(_key(offer, scope))
+        if entry is None or entry.until < time.monotonic() or _wants_anew(headers):
+            return None
+        self._entries.move_to_end(_key(offer, scope))
+        HIT.inc()
+        return _of(entry, headers)
+
+    async def fill(
+        self,
+        offer: Offer,
+        scope: Scope,
+        headers: Mapping[bytes, bytes],
+        params: Mapping[str, str],
+        ask: Callable[[], Awaitable[Answer]],
+    ) -> Answer | Response:
+        """Ask, or wait for somebody who does. Raises what `ask` raises."""
+        if not self._is_kept(offer):
+            PASSED.inc()
+            return await ask()
+        key = _key(offer, scope)
+        fill = self._fills.get(key)
+        if fill is None or _wants_anew(headers):
+            FILLED.inc()
+            fill = self._begin(key, offer, params, ask)
+        else:
+            JOINED.inc()
+        answer = await asyncio.shield(fill.answer)
+        if answer.refused:
+            return answer
+        entry = self._entries.get(key)
+        if entry is None or entry.response.body is not answer.body:
+            entry = _entry(answer, 0)
+        return _of(entry, headers)
+
+    def hears(self, topics: frozenset[str], offers: Iterable[Offer]) -> None:
+        """From now on these events are heard, and these operations answered; what was kept of others is forgotten."""
+        self.is_deaf()
+        self._heard = topics
+        self._rules = {}
+        for offer in offers:
+            for stale in offer.cache.stale if offer.cache else ():
+                self._rules.setdefault(stale.event, []).append((offer.topic, stale))
+
+    def is_deaf(self) -> None:
+        """Events may have been missed: everything is forgotten, and nothing is kept until they are heard again."""
+        self._heard = frozenset()
+        for key in list(self._tags):
+            self._drop(key)
+
+    def news(self, topic: str, data: Any) -> None:
+        """Forget what this event makes stale; `data` of None stands for any such event."""
+        for operation, stale in self._rules.get(topic, ()):
+            for tag in list(self._struck(topic, operation, stale, data)):
+                for key in list(self._tagged.get(tag, ())):
+                    self._drop(key)
+
+    def told(self, news: str) -> None:
+        """The same for the news of an answer."""
+        for topic, data in json.loads(news):
+            self.news(topic, data)
+
+    def _is_kept(self, offer: Offer) -> bool:
+        return (
+            offer.cache is not None
+            and self._max_bytes > 0
+            and all(stale.event in self._heard for stale in offer.cache.stale)
+        )
+
+    def _begin(self, key: Key, offer: Offer, params: Mapping[str, str], ask: Callable[[], Awaitable[Answer]]) -> Fill:
+        self._drop(key)
+        fill = Fill(asyncio.ensure_future(ask()))
+        self._fills[key] = fill
+        self._tags[key] = [
+            (stale.event, offer.topic, None if stale.field is None else params.get(stale.field, ""))
+            for stale in (offer.cache.stale if offer.cache else ())
+        ]
+        for tag in self._tags[key]:
+            self._tagged[tag].add(key)
+        seconds = offer.cache.seconds if offer.cache else 0
+        fill.answer.add_done_callback(lambda _: self._end(key, fill, seconds))
+        return fill
+
+    def _end(self, key: Key, fill: Fill, seconds: int) -> None:
+        failed = fill.answer.cancelled() or fill.answer.exception() is not None or fill.answer.result().refused
+        if self._fills.get(key) is not fill:
+            return  # something has made it stale meanwhile
+        del self._fills[key]
+        if failed:
+            self._drop(key)
+            return
+        entry = _entry(fill.answer.result(), seconds)
+        self._entries[key] = entry
+        self._bytes += entry.size
+        while self._bytes > self._max_bytes:
+            self._drop(next(iter(self._entries)))
+        BYTES.set(self._bytes)
+
+    def _drop(self, key: Key) -> None:
+        self._fills.pop(key, None)
+        entry = self._entries.pop(key, None)
+        if entry is not None:
+            self._bytes -= entry.size
+            BYTES.set(self._bytes)
+        for tag in self._tags.pop(key, ()):
+            self._tagged[tag].discard(key)
+            if not self._tagged[tag]:
+                del self._tagged[tag]
+
+    def _struck(self, topic: str, operation: str, stale: Stale, data: Any) -> Iterator[Tag]:
+        if stale.field is None:
+            yield topic, operation, None
+        elif isinstance(data, Mapping) and stale.among in data:
+            values = data[stale.among]
+            yield from ((topic, operation, str(value)) for value in (values if isinstance(values, list) else [values]))
+        else:  # it does not say whom it concerns
+            yield from [tag for tag in self._tagged if tag[:2] == (topic, operation)]
+
+
+def _key(offer: Offer, scope: Scope) -> Key:
+    return offer.topic, scope["raw_path"], scope["query_string"]
+
+
+def _wants_anew(headers: Mapping[bytes, bytes]) -> bool:
+    control = headers.get(b"cache-control", b"")
+    return b"no-cache" in control or b"no-store" in control
+
+
+def _entry(answer: Answer, seconds: int) -> Entry:
+    etag = b'"' + blake2b(answer.body, digest_size=12).hexdigest().encode() + b'"'
+    said = ((b"etag", etag),)
+    response = Response(200, answer.body, headers=said, cache_control=b"no-cache")
+    unchanged = Response(304, headers=said, cache_control=b"no-cache")
+    return Entry(response, unchanged, etag, time.monotonic() + seconds, len(answer.body) + OVERHEAD)
+
+
+def _of(entry: Entry, headers: Mapping[bytes, bytes]) -> Response:
+    """The response, or that the client has it already (RFC 9110, 13.1.2; weak comparison)."""
+    known = headers.get(b"if-none-match")
+    if known is None:
+        return entry.response
+    tags = (tag.strip().removeprefix(b"W/") for tag in known.split(b","))
+    return entry.unchanged if known.strip() == b"*" or entry.etag in tags else entry.response

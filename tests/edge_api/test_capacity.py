@@ -1,0 +1,61 @@
+"""How much is asked of one service at a time."""
+
+import asyncio
+
+import pytest
+
+from broker.lane import Answer, DeadlinePassedError, Request
+from tests.edge_api.world import World, bearing, offer
+from tests.support.counting import Counting
+
+
+class Slow:
+    """A service that answers when it is told to."""
+
+    def __init__(self) -> None:
+        self.go_on = asyncio.Event()
+        self.waiting = 0
+
+    async def __call__(self, request: Request) -> Answer:
+        self.waiting += 1
+        await self.go_on.wait()
+        return Answer(b"{}")
+
+
+@pytest.fixture
+def slow(world: World) -> Slow:
+    world.present("other", offer("other.ask.v1", "GET", "/others"))
+    slow = Slow()
+    for topic in ("shop.find-things.v1", "shop.add-thing.v1", "shop.get-mine.v1"):
+        world.lane.answers[topic] = slow
+    return slow
+
+
+async def test_a_slow_service_is_asked_so_much_and_no_more_and_others_go_on(world: World, slow: Slow) -> None:
+    shed = Counting("hedgerow_http_shed_total", service="shop")
+    asked = [asyncio.create_task(world.client.post("/things")) for _ in range(10)]
+    turned_away, _ = await asyncio.wait(asked, return_when=asyncio.FIRST_COMPLETED)
+    while len(turned_away) < 2:
+        more, _ = await asyncio.wait(set(asked) - turned_away, return_when=asyncio.FIRST_COMPLETED)
+        turned_away |= more
+    assert {(one.result().status_code, one.result().headers["retry-after"]) for one in turned_away} == {(503, "1")}
+    assert (slow.waiting, shed.more) == (8, 2)
+    assert (await world.client.get("/others")).status_code == 200
+    slow.go_on.set()
+    assert [(await one).status_code for one in set(asked) - turned_away] == [201] * 8
+    assert (await world.client.post("/things")).status_code == 201
+
+
+async def test_who_browses_is_turned_away_before_who_buys(world: World, slow: Slow) -> None:
+    browsing = [asyncio.create_task(world.client.get("/things")) for _ in range(7)]
+    (turned_away,), _ = await asyncio.wait(browsing, return_when=asyncio.FIRST_COMPLETED)
+    assert (turned_away.result().status_code, slow.waiting) == (503, 6)
+    mine = asyncio.create_task(world.client.get("/mine", headers=bearing(world.token())))
+    buying = asyncio.create_task(world.client.post("/things"))
+    slow.go_on.set()
+    assert ((await mine).status_code, (await buying).status_code) == (200, 201)
+
+
+async def test_a_request_that_fails_gives_its_place_back(world: World) -> None:
+    world.lane.answers["shop.add-thing.v1"] = DeadlinePassedError("no answer")
+    assert [(await world.client.post("/things")).status_code for _ in range(20)] == [504] * 20
