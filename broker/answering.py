@@ -32,11 +32,9 @@ from contracts.base import (
     RefusalKind,
     Said,
     deadline_passed,
-    forbidden,
     nobody_there,
     request_failed,
     temporarily_unavailable,
-    unauthenticated,
 )
 
 MOST_NEWS = 16_384
@@ -90,7 +88,7 @@ class Answering:
             return request_failed()
 
     async def _answer(self, answerer: Answerer, request: Request) -> Answer | Refusal:
-        refusal = _may_not(answerer, request.caller)
+        refusal = None if answerer.http is None else answerer.http.refusal_to(request.caller)
         if refusal is not None:
             return refusal
         asked = read(answerer.operation, request)
@@ -197,13 +195,6 @@ def _answered_with(result: bytes | Refusal, news: str | None = None) -> Answer |
 
 def _ids(request: Request) -> dict[str, str | None]:
     return {"topic": request.topic, "request_id": request.request_id, "trace": trace_of(request.traceparent)}
-
-
-def _may_not(answerer: Answerer, caller: Caller) -> Refusal | None:
-    who = "anyone" if answerer.http is None else answerer.http.who
-    if who != "anyone" and caller.id is None:
-        return unauthenticated()
-    return forbidden() if who == "staff" and not caller.is_staff else None
 
 
 def _dump(answerer: Answerer, reply: object) -> bytes | Refusal:

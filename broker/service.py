@@ -5,7 +5,7 @@ inbox, outbox, retries, presence and drain are implied. Mistakes in the declarat
 second handler for one message, a parameter that nobody can give) are found when it is put together, in one sentence.
 """
 
-from collections.abc import Awaitable, Callable, Mapping, Set
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version as installed_version
 from types import UnionType
@@ -37,9 +37,11 @@ def Http(
     wait: str | None = None,
     headers: Mapping[str, str] | None = None,
     raw: str | None = None,
+    roles: tuple[str, ...] = (),
     limit: str | None = None,
 ) -> Route:
-    """How an operation is reached over HTTP. Only `who="anyone"` needs no access token.
+    """How an operation is reached over HTTP. Only `who="anyone"` needs no access token. With `roles`, the caller must
+    have one of them.
 
     Fields named in the path come from the path, those in `query` (for GET and DELETE: all others) from the query
     string, those in `headers` (header -> field) from headers, the rest from the JSON body. `raw` names the field that
@@ -56,6 +58,7 @@ def Http(
             "wait": wait,
             "headers": {header.lower(): field for header, field in (headers or {}).items()},
             "raw": raw,
+            "roles": roles,
             "limit": limit,
         }
     )
@@ -251,7 +254,9 @@ class Service:
         """Whether it has tables, or a handler that wants a transaction or a reader."""
         wanted = [answerer.wants for answerer in self.answerers.values()]
         wanted += [listener.wants for listener in self.listeners.values()]
-        wanted += [listener.first.wants for listener in self.listeners.values() if listener.first is not None]
+        firsts = [answerer.first for answerer in self.answerers.values()]
+        firsts += [listener.first for listener in self.listeners.values()]
+        wanted += [first.wants for first in firsts if first is not None]
         wanted += [wants for _, wants in self.starters]
         wanted += [chore.wants for chore in self.chores]
         wanted += [measure.wants for measure in self.measured]
@@ -268,7 +273,7 @@ class Service:
             if answerer.then is not None:
                 _must_get(answerer.then.handler, answerer.then.wants, given | {Caller, Database, answerer.then.gives})
         for listener in self.listeners.values():
-            self._check(listener.handler, listener.wants, listener.first, given | {Attempt}, before={Reader})
+            self._check(listener.handler, listener.wants, listener.first, given | {Attempt})
         for handler, wants in self.starters:
             _must_get(handler, wants, given)
         for chore in self.chores:
@@ -287,11 +292,9 @@ class Service:
         )
 
     @staticmethod
-    def _check(
-        handler: Handler, wants: dict[str, Any], first: Stage | None, given: set[Any], *, before: Set[Any] = frozenset()
-    ) -> None:
+    def _check(handler: Handler, wants: dict[str, Any], first: Stage | None, given: set[Any]) -> None:
         if first is not None:
-            _must_get(first.handler, first.wants, (given - {Transaction, Reader}) | before)
+            _must_get(first.handler, first.wants, (given - {Transaction}) | {Reader})
         _must_get(handler, wants, given if first is None else {*given, first.gives})
 
     def _listen(
@@ -331,8 +334,7 @@ def _must_be_cacheable(operation: type[Operation[Any]], http: Route | None, cach
 
 def _must_get(handler: Handler, wants: dict[str, Any], given: set[Any]) -> None:
     if Reader in wants.values() and Reader not in given:
-        instead = "or what goes `first` before an event or a command"
-        raise TypeError(f"{handler.__qualname__}: only the handler of a query can have a Reader, {instead}")
+        raise TypeError(f"{handler.__qualname__}: only the handler of a query, or what goes `first`, can have a Reader")
     check(handler, wants, given)
 
 
@@ -349,6 +351,8 @@ def _without_refusal(kind: Any) -> Any:
 
 def _complete(route: Route, operation: type[Operation[Any]]) -> Route:
     """Name the fields of the query string. Raises ValueError if path and operation do not fit."""
+    if route.roles and route.who == "anyone":
+        raise ValueError(f"{route.method} {route.path}: who needs a role can't be anyone")
     in_path = [segment[1:-1] for segment in route.path.split("/") if segment.startswith("{")]
     fields = set(operation.model_fields)
     named = (route.wait, route.raw, *route.headers.values())

@@ -60,6 +60,11 @@ def presence_queue(owner: str, token: str) -> str:
     return f"{owner}.presence.{token}"
 
 
+def tidings_queue(owner: str, token: str) -> str:
+    """Where one process hears of events as long as it is connected."""
+    return f"{owner}.tidings.{token}"
+
+
 def work_queue(service: str, topic: str) -> str:
     """Where a service's share of a topic's events or commands waits."""
     return topic if topic.startswith(f"{service}.") else f"{service}.{topic}"
@@ -154,6 +159,14 @@ def presence(name: str, *keys: str) -> list[Frame]:
     return [
         Queue.Declare(queue=name, exclusive=True, arguments={"x-queue-type": "classic"}),
         *(Queue.Bind(queue=name, exchange=PRESENCE, routing_key=key) for key in keys),
+    ]
+
+
+def tidings(name: str, *keys: str) -> list[Frame]:
+    """What declares the queue of one process that hears events of these topics as long as it is connected."""
+    return [
+        Queue.Declare(queue=name, exclusive=True, arguments={"x-queue-type": "classic"}),
+        *(Queue.Bind(queue=name, exchange=EVENTS, routing_key=key) for key in keys),
     ]
 
 

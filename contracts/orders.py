@@ -166,6 +166,14 @@ class GetOrder(Query[Order]):
     order_token: Annotated[str, StringConstraints(max_length=100)] | None = None
 
 
+class LookUpOrder(Query[Order]):
+    """Any order, for the platform's own services: it has no route."""
+
+    topic: ClassVar[str] = "orders.look-up-order.v1"
+    refusals = (no_such_order,)
+    id: UUID
+
+
 class ListOrders(PageQuery[Page[Order]]):
     """The caller's orders (staff: everybody's), newest first; `q` is an order's number."""
 

@@ -6,7 +6,18 @@ from uuid import UUID
 
 from pydantic import Field, StringConstraints
 
-from contracts.base import Event, Message, Moment, RefusalKind, Said, Slug
+from contracts.base import (
+    Caller,
+    Event,
+    Message,
+    Moment,
+    Refusal,
+    RefusalKind,
+    Said,
+    Slug,
+    forbidden,
+    unauthenticated,
+)
 from contracts.json_schema import Schema
 
 MAX_PARTS = 10
@@ -22,7 +33,8 @@ class Route(Message):
     `{name}` in the path is a field, `query` lists the fields of the query string, `wait` names the field that gets the
     seconds of a `Prefer: wait` header (RFC 7240, 4.3), `headers` gives fields the values of headers (their names in
     small letters); every other field is in the JSON body. With `raw`, that field gets the whole body as text instead,
-    whatever its media type. `limit` names the limit that counts it, where that is not the one for reads or writes.
+    whatever its media type. `limit` names the limit that counts it, where that is not the one for reads or writes. Who
+    has none of `roles`, if there are any, is kept out.
     """
 
     method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
@@ -34,6 +46,17 @@ class Route(Message):
     headers: dict[str, str] = {}
     raw: str | None = None
     limit: Slug | None = None
+    roles: tuple[Slug, ...] = ()
+
+    def refusal_to(self, caller: Caller) -> Refusal | None:
+        """Why the caller may not ask for the operation, if so."""
+        if self.who == "anyone" and not self.roles:
+            return None
+        if caller.id is None:
+            return unauthenticated()
+        is_outsider = self.who == "staff" and not caller.is_staff
+        lacks_role = bool(self.roles) and caller.roles.isdisjoint(self.roles)
+        return forbidden() if is_outsider or lacks_role else None
 
 
 class Stale(Message):

@@ -3,13 +3,32 @@
 from typing import Annotated, ClassVar, Literal
 from uuid import UUID
 
-from pydantic import StringConstraints
+from pydantic import Field, StringConstraints
 
-from contracts.base import Address, Email, Event, Message, Moment, Name, Operation, Query, refusal
+from contracts.base import (
+    Address,
+    Email,
+    Event,
+    Message,
+    Moment,
+    Name,
+    Operation,
+    Page,
+    PageQuery,
+    Query,
+    Slug,
+    refusal,
+)
+from contracts.tokens import GET_REVOCATIONS, REVOKED, Revocation, Revocations
 
 email_taken = refusal("email-taken", 409, "This email address has an account already.")
 bad_credentials = refusal("bad-credentials", 401, "The email address or the password is wrong.")
+account_suspended = refusal("account-suspended", 403, "This account is suspended.")
+no_such_user = refusal("no-such-user", 404, "There is no such user.")
+not_yourself = refusal("not-yourself", 409, "Somebody else must do this to you.")
 bad_refresh_token = refusal("bad-refresh-token", 401, "This refresh token is not valid (any more).")
+
+token_not_valid = refusal("token-not-valid", 422, "This token is not valid (any more).")
 
 Password = Annotated[str, StringConstraints(min_length=8, max_length=200)]
 
@@ -21,6 +40,8 @@ class User(Message):
     email: str
     name: str
     roles: tuple[str, ...]
+    suspended: bool = False
+    email_verified: bool = False
     address: Address | None = None
     created_at: Moment
 
@@ -66,7 +87,7 @@ class LogIn(Operation[Tokens]):
     """Exchange credentials for tokens."""
 
     topic: ClassVar[str] = "users.log-in.v1"
-    refusals = (bad_credentials,)
+    refusals = (bad_credentials, account_suspended)
     answer_is_kept = False
     email: Annotated[str, StringConstraints(max_length=254)]
     password: Annotated[str, StringConstraints(max_length=200)]
@@ -87,6 +108,30 @@ class LogOut(Operation[None]):
     topic: ClassVar[str] = "users.log-out.v1"
 
 
+class VerifyEmail(Operation[None]):
+    """Prove with the token from the mail that the account's address is one's own."""
+
+    topic: ClassVar[str] = "users.verify-email.v1"
+    refusals = (token_not_valid,)
+    token: Annotated[str, StringConstraints(max_length=100)]
+
+
+class RequestPasswordReset(Operation[None]):
+    """Have a mail sent that lets one choose a new password; the answer is the same where nobody has the address."""
+
+    topic: ClassVar[str] = "users.request-password-reset.v1"
+    email: Annotated[str, StringConstraints(max_length=254)]
+
+
+class ResetPassword(Operation[None]):
+    """Choose a new password with the token from the mail; all sessions of the account end."""
+
+    topic: ClassVar[str] = "users.reset-password.v1"
+    refusals = (token_not_valid,)
+    token: Annotated[str, StringConstraints(max_length=100)]
+    password: Password
+
+
 class GetMe(Query[User]):
     """The caller's own profile."""
 
@@ -101,10 +146,56 @@ class ChangeMe(Operation[User]):
     address: Address | None = None
 
 
+class GetUser(Query[User]):
+    """Somebody's account."""
+
+    topic: ClassVar[str] = "users.get-user.v1"
+    refusals = (no_such_user,)
+    id: UUID
+
+
+class ListUsers(PageQuery[Page[User]]):
+    """The accounts, the newest first; `email` finds the one with this address."""
+
+    topic: ClassVar[str] = "users.list-users.v1"
+    email: Annotated[str, StringConstraints(max_length=254)] | None = None
+
+
+class SuspendUser(Operation[User]):
+    """Suspend an account, which ends its sessions everywhere, or lift the suspension."""
+
+    topic: ClassVar[str] = "users.suspend-user.v1"
+    refusals = (no_such_user, not_yourself)
+    id: UUID
+    suspended: bool
+
+
+class AssignRoles(Operation[User]):
+    """Give an account these roles instead of those it has; access tokens with the old ones are void at once."""
+
+    topic: ClassVar[str] = "users.assign-roles.v1"
+    refusals = (no_such_user, not_yourself)
+    id: UUID
+    roles: Annotated[frozenset[Slug], Field(max_length=20)]
+
+
+class GetRevocations(Query[Revocations]):
+    """The access tokens that were revoked lately."""
+
+    topic: ClassVar[str] = f"users.{GET_REVOCATIONS}"
+
+
 class GetKeys(Query[Jwks]):
     """The keys that verify access tokens."""
 
     topic: ClassVar[str] = "users.get-keys.v1"
+
+
+class TokensRevoked(Event, Revocation):
+    """Access tokens of a user are void before they expire."""
+
+    topic: ClassVar[str] = f"users.{REVOKED}"
+    subject: ClassVar[str] = "user_id"
 
 
 class UserCreated(Event):

@@ -20,6 +20,7 @@ from edge_api.limits import Limits, Memory, Store
 from edge_api.news import News
 from edge_api.platform_paths import template_of
 from edge_api.platform_routes import Checks, Lifespan, PlatformRoutes
+from edge_api.revocations import Listener, RevocationList, from_issuer
 from edge_api.routing import Routes
 from edge_api.settings import Settings
 from edge_api.vitals import vitals
@@ -35,10 +36,13 @@ def edge(settings: Settings) -> Door:
     front_door = FrontDoor(registry, link)
     routes = Routes(registry, is_reserved=lambda path: template_of(path) is not None)
     keys = KeyRing(over_the_lane(routes, requester, login=settings.keys_login))
+    revocations = RevocationList(from_issuer(routes, requester, login=settings.keys_login))
+    link.on_connect(Listener(revocations, routes, owner=owner, login=settings.keys_login).listen)
     checks: Checks = {
         "broker": lambda: link.is_up and carrier.publishing.is_up,
         "presence": watcher.known.is_set,
         "keys": lambda: keys_target(routes, login=settings.keys_login) is not None,
+        "revocations": lambda: revocations.are_known,
     }
     cache = Cache(settings.cache_bytes)
     news = News(link, routes, cache, owner=owner)
@@ -51,11 +55,14 @@ def edge(settings: Settings) -> Door:
         watcher.watch_forever,
         front_door.keep_bound_forever,
         keys.refresh_forever,
+        revocations.keep_current_forever,
         news.hear_forever,
         measure_lag_forever,
         *beside,
     )
-    return assemble(routes, requester, keys, limits, checks, lifespan, capacity=Capacity(settings.at_once), cache=cache)
+    authenticator = Authenticator(keys, revocations)
+    capacity = Capacity(settings.at_once)
+    return assemble(routes, requester, authenticator, limits, checks, lifespan, capacity=capacity, cache=cache)
 
 
 def _store(redis_url: str | None) -> tuple[Store, tuple[Forever, ...]]:
@@ -71,7 +78,7 @@ def _store(redis_url: str | None) -> tuple[Store, tuple[Forever, ...]]:
 def assemble(
     routes: Routes,
     requester: Requester,
-    keys: KeyRing,
+    authenticator: Authenticator,
     limits: Limits,
     checks: Checks,
     lifespan: Lifespan,
@@ -80,7 +87,6 @@ def assemble(
     cache: Cache | None = None,
 ) -> Door:
     """The edge of these parts."""
-    authenticator = Authenticator(keys)
     capacity, cache = capacity or Capacity(), cache or Cache()
     gateway = Gateway(routes, requester, authenticator, limits, capacity, cache, is_known=checks["presence"])
     return Door(gateway, PlatformRoutes(routes, authenticator, checks).application(lifespan), limits)

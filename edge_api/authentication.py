@@ -1,13 +1,12 @@
 """Who asks.
 
 Promise: a caller is who a valid access token says (RFC 9068's profile with RFC 8725's advice: one algorithm, one type,
-one issuer, one audience), or nobody where there is no Authorization header. A bad token is never treated like none.
+one issuer, one audience) that was not revoked, or nobody where there is no Authorization header. A bad token is never
+treated like none.
 """
 
 import json
-import time
 from base64 import urlsafe_b64decode
-from collections import OrderedDict
 from typing import Any
 from uuid import UUID
 
@@ -16,33 +15,39 @@ from joserfc.errors import JoseError
 from joserfc.jwk import ECKey
 
 from broker.lane import NOBODY
-from contracts.base import Caller, forbidden
-from contracts.presence import Who
-from contracts.tokens import ALGORITHM, AUDIENCE, ISSUER, ROLES_CLAIM, SESSION_CLAIM, TYPE
+from contracts.base import Caller
+from contracts.presence import Route
+from contracts.tokens import ALGORITHM, AUDIENCE, ISSUER, LIFETIME_SECONDS, ROLES_CLAIM, SESSION_CLAIM, TYPE
 from edge_api.keys import KeyRing, KeysUnavailableError
-from edge_api.problems import RefusedError, bearer_wanted, keys_unavailable, token_refused
+from edge_api.problems import RefusedError, keys_unavailable, revocations_unavailable, token_refused
+from edge_api.remembered import Remembered
+from edge_api.revocations import RevocationList
 
 LEEWAY_SECONDS = 5
 MAX_TOKEN = 4096
-REMEMBERED = 10_000
 
 _CLAIMS = jwt.JWTClaimsRegistry(
     leeway=LEEWAY_SECONDS,
     iss={"essential": True, "value": ISSUER},
     aud={"essential": True, "value": AUDIENCE},
     exp={"essential": True},
+    iat={"essential": True},
     sub={"essential": True},
+    jti={"essential": True},
 )
 _MALFORMED = (JoseError, ValueError, TypeError, KeyError, AttributeError, RecursionError)
 
 
 class Authenticator:
-    """Verifies tokens, and remembers the last few thousand it verified until they expire or the keys change."""
+    """Verifies tokens, and remembers the last few thousand it verified until they expire, are revoked or the keys
+    change."""
 
-    def __init__(self, keys: KeyRing) -> None:
+    def __init__(self, keys: KeyRing, revocations: RevocationList) -> None:
+        self.remembered = Remembered()
         self._keys = keys
         self._generation = keys.generation
-        self._remembered: OrderedDict[bytes, tuple[float, Caller]] = OrderedDict()
+        self._revocations = revocations
+        revocations.on_revoked = self.remembered.forget
 
     async def caller(self, authorization: bytes | None) -> Caller:
         """Who sends this Authorization header. Raises RefusedError."""
@@ -52,12 +57,7 @@ class Authenticator:
 
     def _recall(self, authorization: bytes) -> Caller | None:
         self._forget_what_other_keys_signed()
-        expires, caller = self._remembered.get(authorization, (0.0, NOBODY))
-        if expires < time.time():
-            self._remembered.pop(authorization, None)
-            return None
-        self._remembered.move_to_end(authorization)
-        return caller
+        return self.remembered.caller(authorization)
 
     async def _verified(self, authorization: bytes) -> Caller:
         scheme, _, token = authorization.partition(b" ")
@@ -70,33 +70,29 @@ class Authenticator:
                 raise token_refused()
             claims = verified_claims(token, key)
             caller = caller_in(claims)
+            if not self._revocations.are_known:
+                raise RefusedError(revocations_unavailable())
+            if self._revocations.cover(claims):
+                raise token_refused()
         except _MALFORMED:
             raise token_refused() from None
         except KeysUnavailableError as error:
             raise RefusedError(keys_unavailable()) from error
-        self._remember(authorization, claims["exp"] + LEEWAY_SECONDS, caller)
-        return caller
-
-    def _remember(self, authorization: bytes, expires: float, caller: Caller) -> None:
         self._forget_what_other_keys_signed()
-        self._remembered[authorization] = (expires, caller)
-        if len(self._remembered) > REMEMBERED:
-            self._remembered.popitem(last=False)
+        self.remembered.keep(authorization, caller, expires=claims["exp"] + LEEWAY_SECONDS)
+        return caller
 
     def _forget_what_other_keys_signed(self) -> None:
         if self._generation != self._keys.generation:
-            self._remembered.clear()
+            self.remembered.clear()
             self._generation = self._keys.generation
 
 
-def admit(who: Who, caller: Caller) -> None:
+def admit(route: Route, caller: Caller) -> None:
     """Let the caller pass if the route is for them. Raises RefusedError."""
-    if who == "anyone":
-        return
-    if caller.id is None:
-        raise bearer_wanted()
-    if who == "staff" and not caller.is_staff:
-        raise RefusedError(forbidden())
+    refusal = route.refusal_to(caller)
+    if refusal is not None:
+        raise RefusedError(refusal)
 
 
 def key_id(token: bytes) -> str:
@@ -109,9 +105,12 @@ def key_id(token: bytes) -> str:
 
 
 def verified_claims(token: bytes, key: ECKey) -> dict[str, Any]:
-    """The claims of a token that this key signed and that is valid now. Raises JoseError."""
+    """The claims of a token that this key signed and that is valid now. Raises JoseError, and ValueError for one that
+    would outlive its revocation."""
     claims = jwt.decode(token, key, algorithms=[ALGORITHM]).claims
     _CLAIMS.validate(claims)
+    if claims["exp"] - claims["iat"] > LIFETIME_SECONDS:
+        raise ValueError("an access token that lives too long")
     return claims
 
 

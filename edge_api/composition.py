@@ -41,7 +41,7 @@ async def _outcome(part: PartTarget, request: Request, ask: Asking) -> bytes | R
         return nobody_there()
     taken = {name: request.params[name] for name in declared.takes if name in request.params}
     try:
-        admit(target.route.who, request.caller)
+        admit(target.route, request.caller)
         answer = await ask(target, replace(request, topic=declared.topic, params={**declared.given, **taken}))
         return refusal_in(answer, request) if answer.refused else _checked(answer, declared.topic, request)
     except RefusedError as error:

@@ -93,7 +93,7 @@ class Gateway:
             visit.headers = await self._limits.count(client)
             raise
         visit.headers = await self._limits.count(client, caller, target.route)
-        admit(target.route.who, caller)
+        admit(target.route, caller)
         if target.has_content and headers.get(b"accept") not in PLAIN:
             must_accept(scope["headers"], JSON)
         if target.record.is_away and not target.parts:

@@ -8,17 +8,12 @@ edge adds, is documented with its status and its slug.
 from collections.abc import Iterable
 from typing import Any
 
-from contracts.presence import Offer, Route, Who
+from contracts.presence import Offer, Route
 from edge_api import platform_paths
 from edge_api.openapi_responses import HEADERS, Responses
 from edge_api.routing import Target
 from edge_api.schemas import Components, Schema
 
-SECURITY: dict[Who, list[dict[str, list[str]]]] = {
-    "anyone": [{}, {"bearer": []}],
-    "user": [{"bearer": []}],
-    "staff": [{"bearer": ["staff"]}],
-}
 _BEARER = {
     "type": "http",
     "scheme": "bearer",
@@ -69,6 +64,12 @@ def document(targets: Iterable[Target]) -> dict[str, Any]:
     }
 
 
+def _security(route: Route) -> list[dict[str, list[str]]]:
+    """For other schemes than OAuth2 the list names roles (OpenAPI 3.1, Security Requirement Object)."""
+    bearer = {"bearer": [*({"staff"} if route.who == "staff" else ()), *route.roles]}
+    return [{}, bearer] if route.who == "anyone" else [bearer]
+
+
 def _operation(target: Target, components: Components, responses: Responses) -> dict[str, Any]:
     offer, route, service = target.offer, target.route, target.record.name
     in_path = [name for _, name in target.names]
@@ -76,7 +77,7 @@ def _operation(target: Target, components: Components, responses: Responses) -> 
         "operationId": offer.topic,
         "tags": [service],
         "summary": offer.summary,
-        "security": SECURITY[route.who],
+        "security": _security(route),
         "parameters": [_parameter(target, *place, components) for place in _places(route, in_path)],
         "responses": responses.of(target),
     }

@@ -38,6 +38,7 @@ from edge_api.problems import (
     not_text,
     overloaded,
     repeated_header,
+    revocations_unavailable,
     starting,
     too_many_requests,
     unsupported_media_type,
@@ -119,6 +120,7 @@ _ALWAYS = (
     overloaded,
     starting,
     keys_unavailable,
+    revocations_unavailable,
     deadline_passed,
 )
 _WITH_BODY = (body_incomplete, body_too_slow, body_too_large)
@@ -215,7 +217,7 @@ def _declared(target: Target) -> Iterator[RefusalKind]:
 def usual_refusals(target: Target) -> list[RefusalKind]:
     """What may be answered here whatever the service declares."""
     kinds, route = [*_ALWAYS], target.route
-    if "staff" in (route.who, *(one.target.route.who for one in target.parts[:1] if one.target)):
+    if route.roles or "staff" in (route.who, *(one.target.route.who for one in target.parts[:1] if one.target)):
         kinds.append(forbidden)
     if target.has_content:
         kinds.append(not_acceptable)

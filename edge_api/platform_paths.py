@@ -4,7 +4,13 @@ from typing import Any
 
 from contracts.base import Message, RefusalKind, forbidden, unauthenticated
 from edge_api.openapi_responses import Responses
-from edge_api.problems import keys_unavailable, no_such_problem, not_acceptable, too_many_requests
+from edge_api.problems import (
+    keys_unavailable,
+    no_such_problem,
+    not_acceptable,
+    revocations_unavailable,
+    too_many_requests,
+)
 from edge_api.roster import Roster
 
 HEALTH, READINESS, SERVICES, PROBLEM = "/healthz", "/readyz", "/services", "/problems/{slug}"
@@ -59,7 +65,9 @@ def paths(responses: Responses) -> dict[str, dict[str, Any]]:
 
     ready = answers(Readiness) | answers(Readiness, status=503)
     limited = refuses(not_acceptable, too_many_requests)
-    services = answers(Roster) | limited | refuses(unauthenticated, forbidden, keys_unavailable)
+    services = (
+        answers(Roster) | limited | refuses(unauthenticated, forbidden, keys_unavailable, revocations_unavailable)
+    )
     problem = answers(ProblemKind) | limited | refuses(no_such_problem)
     return {
         HEALTH: _get("health", "Whether the edge is alive.", answers(Health)),

@@ -9,6 +9,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.routing import Route
 
+from contracts import presence
 from contracts.base import Message, RefusalKind
 from edge_api import problems, roster
 from edge_api.accepting import must_accept
@@ -34,6 +35,7 @@ Lifespan = Callable[[Starlette], AbstractAsyncContextManager[None]]
 Checks = Mapping[str, Callable[[], bool]]
 """What readiness consists of, by name."""
 Answering = Callable[[Request], Awaitable[Response]]
+_FOR_STAFF = presence.Route(method="GET", path=SERVICES, who="staff")
 
 
 class PlatformRoutes:
@@ -80,7 +82,7 @@ class PlatformRoutes:
 
     async def _services(self, request: Request) -> Response:
         authorization = request.headers.get("authorization")
-        admit("staff", await self._authenticator.caller(authorization.encode("latin-1") if authorization else None))
+        admit(_FOR_STAFF, await self._authenticator.caller(authorization.encode("latin-1") if authorization else None))
         return _said(roster.page(self._routes))
 
     async def _problem(self, request: Request) -> Response:

@@ -33,6 +33,9 @@ starting = refusal("starting", 503, "The platform is starting and does not know 
 broker_away = refusal("broker-away", 503, "The platform can't reach its message broker right now.")
 overloaded = refusal("overloaded", 503, "Too many requests are in progress.")
 keys_unavailable = refusal("keys-unavailable", 503, "The keys that verify access tokens can't be had right now.")
+revocations_unavailable = refusal(
+    "revocations-unavailable", 503, "Which access tokens were revoked can't be had right now."
+)
 
 OF_THE_EDGE: tuple[RefusalKind, ...] = tuple(kind for kind in globals().values() if isinstance(kind, RefusalKind))
 """Every way in which the edge itself says no."""
@@ -67,11 +70,6 @@ def problem(said: Refusal, *headers: Header, request_id: str) -> Response:
     """A refusal as a response."""
     body = json.dumps(document(said, request_id), ensure_ascii=False).encode()
     return Response(said.status, body, b"application/problem+json", (*_usual(said, headers), *headers))
-
-
-def bearer_wanted() -> RefusedError:
-    """There is no token where one is needed (RFC 6750, 3.1: no error code then)."""
-    return RefusedError(unauthenticated())
 
 
 def token_refused() -> RefusedError:

@@ -30,6 +30,7 @@ class OperationSeen(Message):
     kind: Literal["query", "write"]
     route: str | None
     who: Who | None
+    roles: tuple[str, ...] = ()
 
 
 class ServiceSeen(Message):
@@ -107,6 +108,7 @@ def _operation(offer: Offer) -> OperationSeen:
         kind=offer.kind,
         route=f"{route.method} {route.path}" if route else None,
         who=route.who if route else None,
+        roles=route.roles if route else (),
     )
 
 

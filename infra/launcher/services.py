@@ -70,6 +70,7 @@ def worker(state: State, servers: Servers, addresses: Addresses, service: str) -
     if service == "users":
         environment["HEDGEROW_SIGNING_KEY_FILE"] = str(signing_key(state))
         environment["HEDGEROW_ADMIN_FILE"] = str(administrator(state))
+        environment["HEDGEROW_MAIL_FOLDER"] = str(state.folder / "mail")
     if service == "payments":
         environment |= stripe_settings() or {
             "HEDGEROW_GATEWAY_URL": addresses.gateway,

@@ -10,6 +10,7 @@ from contracts.base import Caller, Message, Query, refusal
 
 ANN, BEN = Caller(id=UUID(int=1)), Caller(id=UUID(int=2))
 STAFF = Caller(id=UUID(int=3), roles=frozenset({"staff"}))
+BAKER = Caller(id=UUID(int=4), roles=frozenset({"baker", "customer"}))
 too_many = refusal("too-many", 409, "There are too many.")
 
 

@@ -12,16 +12,18 @@ from broker.reconnecting import BrokerAwayError
 from broker.service import Http, Service
 from contracts.base import Caller, Query, Refusal, refusal
 from contracts.presence import Who
-from tests.broker.asked import ANN, BEN, STAFF, Count, Elsewhere, Ping, asked, slug, too_many
+from tests.broker.asked import ANN, BAKER, BEN, STAFF, Count, Elsewhere, Ping, asked, slug, too_many
 from tests.support.counting import Counting
 
 _REQUESTS = "hedgerow_requests_total"
 
 
-def pinging(handler: object, *, who: Who = "anyone", requester: Elsewhere | None = None) -> Answering:
+def pinging(
+    handler: object, *, who: Who = "anyone", roles: tuple[str, ...] = (), requester: Elsewhere | None = None
+) -> Answering:
     """A service without a database whose ping is answered by this handler."""
     service = Service("tests", version="1")
-    service.answers(Ping, http=Http("GET", "/ping", who=who))(handler)  # type: ignore[type-var]
+    service.answers(Ping, http=Http("GET", "/ping", who=who, roles=roles))(handler)  # type: ignore[type-var]
     return Answering(service, None, requester or Elsewhere())
 
 
@@ -55,6 +57,12 @@ async def test_what_can_not_be_read_is_refused() -> None:
 )
 async def test_the_framework_itself_keeps_out_who_may_not_ask(who: Who, caller: Caller, outcome: str | None) -> None:
     answer = await pinging(ping, who=who)(asked(caller=caller))
+    assert (slug(answer) if answer.refused else None) == outcome
+
+
+@pytest.mark.parametrize(("caller", "outcome"), [(Caller(), "unauthenticated"), (STAFF, "forbidden"), (BAKER, None)])
+async def test_the_framework_itself_keeps_out_who_lacks_the_role(caller: Caller, outcome: str | None) -> None:
+    answer = await pinging(ping, who="user", roles=("baker",))(asked(caller=caller))
     assert (slug(answer) if answer.refused else None) == outcome
 
 

@@ -115,6 +115,11 @@ def test_a_route_needs_a_token_unless_it_says_otherwise() -> None:
     assert Http("GET", "/things").who == "user"
 
 
+def test_who_needs_a_role_can_not_be_anyone(service: Service) -> None:
+    with pytest.raises(ValueError, match="needs a role"):
+        service.answers(GetThing, http=Http("GET", "/things/{id}", who="anyone", roles=("baker",)))(get_thing)
+
+
 def test_an_unknown_method_is_a_mistake() -> None:
     with pytest.raises(ValidationError):
         Http("FETCH", "/things")
@@ -240,12 +245,12 @@ def test_what_has_an_effect_can_not_read_beside_its_transaction(service: Service
         raise NotImplementedError
 
     service.answers(PutThing)(put)
-    with pytest.raises(TypeError, match=r"put: only the handler of a query can have a Reader"):
+    with pytest.raises(TypeError, match=r"put: only the handler of a query, or what goes `first`, can have a Reader"):
         service.check()
 
 
-@pytest.mark.parametrize("place", ["hears", "does", "at_start", "first", "then"])
-def test_only_the_handler_of_a_query_can_have_a_reader(service: Service, place: str) -> None:
+@pytest.mark.parametrize("place", ["hears", "does", "at_start", "then"])
+def test_only_the_handler_of_a_query_and_what_goes_first_can_have_a_reader(service: Service, place: str) -> None:
     async def look(message: Any, reader: Reader) -> Thing:
         raise NotImplementedError
 
@@ -255,11 +260,10 @@ def test_only_the_handler_of_a_query_can_have_a_reader(service: Service, place: 
         "hears": lambda: service.hears(Moved)(look),
         "does": lambda: service.does(Move)(look),
         "at_start": lambda: service.at_start(start),
-        "first": lambda: service.answers(GetThing, first=look)(get_thing),
         "then": lambda: service.answers(GetThing, then=look)(get_thing),
     }
     declare[place]()
-    with pytest.raises(TypeError, match="only the handler of a query can have a Reader"):
+    with pytest.raises(TypeError, match="only the handler of a query"):
         service.check()
 
 
@@ -268,13 +272,21 @@ def test_with_a_raw_body_every_other_field_comes_from_elsewhere(service: Service
         service.answers(PutThing, http=Http("POST", "/things", raw=next(iter(PutThing.model_fields))))(put_thing)
 
 
-def test_what_goes_first_before_a_command_may_read_and_needs_a_database(service: Service) -> None:
-    async def look(command: Move, reader: Reader) -> Thing:
+@pytest.mark.parametrize("place", ["does", "answers"])
+def test_what_goes_first_may_read_and_needs_a_database(service: Service, place: str) -> None:
+    async def look(message: Any, reader: Reader) -> Thing:
         raise NotImplementedError
 
     async def move(command: Move, thing: Thing) -> None: ...
 
-    service.does(Move, first=look)(move)
+    async def put(ask: PutThing, thing: Thing) -> Thing:
+        raise NotImplementedError
+
+    declare: dict[str, Callable[[], object]] = {
+        "does": lambda: service.does(Move, first=look)(move),
+        "answers": lambda: service.answers(PutThing, first=look)(put),
+    }
+    declare[place]()
     service.check()
     assert service.needs_database
 

@@ -20,6 +20,7 @@ async def world() -> AsyncIterator[World]:
         offer("shop.end-thing.v1", "DELETE", "/things/{id}", status=204),
         offer("shop.get-mine.v1", "GET", "/mine", who="user"),
         offer("shop.get-books.v1", "GET", "/books", who="staff"),
+        offer("shop.get-oven.v1", "GET", "/oven", who="user", roles=("baker", "cook")),
     )
     async with world.client:
         yield world

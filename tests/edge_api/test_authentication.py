@@ -15,7 +15,7 @@ from joserfc.util import urlsafe_b64decode
 
 from broker.lane import Answer, DeadlinePassedError, Request, refuse
 from contracts.base import request_failed
-from edge_api import authentication, keys
+from edge_api import authentication, keys, remembered
 from edge_api.routing import Routes
 from tests.edge_api.world import KEYS_TOPIC, World, bearing
 
@@ -48,6 +48,12 @@ async def test_a_route_for_staff_needs_the_role(world: World) -> None:
     assert (await world.client.get("/books")).status_code == 401
     assert await status(world, world.token(roles=["baker"]), "/books") == (403, "forbidden")
     assert (await status(world, world.token(roles=["staff"]), "/books"))[0] == 200
+
+
+async def test_a_route_for_a_role_is_for_nobody_else_not_even_staff(world: World) -> None:
+    assert (await world.client.get("/oven")).status_code == 401
+    assert await status(world, world.token(roles=["staff"]), "/oven") == (403, "forbidden")
+    assert (await status(world, world.token(roles=["customer", "cook"]), "/oven"))[0] == 200
 
 
 def unsigned(world: World) -> str:
@@ -108,6 +114,12 @@ FORGERIES: dict[str, Callable[[World], str]] = {
     "never expires": lambda world: world.token(without="exp"),
     "expires in words": lambda world: world.token(exp="tomorrow"),
     "not valid yet": lambda world: world.token(nbf=int(time.time()) + 60),
+    "issued in ten minutes": lambda world: world.token(iat=int(time.time()) + 600, exp=int(time.time()) + 1200),
+    "issued at no time": lambda world: world.token(without="iat"),
+    "lives too long": lambda world: world.token(exp=int(time.time()) + 3600),
+    "a generation in words": lambda world: world.token(gen="first"),
+    "no id": lambda world: world.token(without="jti"),
+    "a critical header that nobody knows": lambda world: forged(world, {"crit": ["b64"], "b64": False}, b""),
     "no subject": lambda world: world.token(without="sub"),
     "a subject that is no id": lambda world: world.token(sub="admin"),
     "no session": lambda world: world.token(without="sid"),
@@ -170,11 +182,10 @@ async def test_a_remembered_token_expires(world: World, monkeypatch: pytest.Monk
 
 
 async def test_no_more_tokens_are_remembered_than_fit(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(authentication, "REMEMBERED", 2)
-    authenticator = authentication.Authenticator(world.keys)
+    monkeypatch.setattr(remembered, "MOST", 2)
     for _ in range(5):
-        await authenticator.caller(f"Bearer {world.token()}".encode())
-    assert len(authenticator._remembered) == 2
+        await status(world, world.token())
+    assert len(world.authenticator.remembered) == 2
 
 
 async def test_the_keys_are_asked_for_once(world: World) -> None:
@@ -191,6 +202,26 @@ async def test_an_unknown_key_is_looked_up_at_most_once_a_second(world: World, m
     monkeypatch.setattr(keys, "NOT_MORE_OFTEN_THAN", 0.0)
     assert (await status(world, world.token(key=second)))[0] == 200
     assert world.lane.count(KEYS_TOPIC) == 2
+
+
+async def test_a_retired_key_is_honoured_as_long_as_it_is_published(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keys, "NOT_MORE_OFTEN_THAN", 0.0)
+    old, second = world.token(), ECKey.generate_key("P-256", {"kid": "second"})
+    world.publish_keys(second, world.signing_key)
+    assert (await status(world, world.token(key=second)))[0] == 200
+    assert (await status(world, old))[0] == 200
+
+
+@pytest.mark.parametrize("minutes", [-10, 10])
+async def test_an_edge_whose_clock_is_ten_minutes_off_refuses_rather_than_fails(
+    world: World, monkeypatch: pytest.MonkeyPatch, minutes: int
+) -> None:
+    token, now = world.token(), time.time()
+    monkeypatch.setattr(time, "time", lambda: now + 60 * minutes + minutes)
+    assert await status(world, token) == (401, "unauthenticated")
+    assert (await world.client.get("/things/7")).status_code == 200
 
 
 async def test_a_key_that_was_withdrawn_takes_its_tokens_with_it(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -88,6 +88,10 @@ async def missing(client: httpx.AsyncClient, *names: str) -> bool:
     return not {*names} & {*(await client.get("/readyz")).json()["missing"]}
 
 
+async def is_ready(client: httpx.AsyncClient) -> bool:
+    return (await client.get("/readyz")).status_code == 200
+
+
 async def answers(client: httpx.AsyncClient, status: int) -> httpx.Response:
     response = await client.get("/greetings/Ann")
     assert response.status_code == status, response.text
@@ -100,7 +104,7 @@ async def test_a_services_routes_appear_and_disappear_with_it(amqp: str) -> None
         async with serving(plug(), amqp_url=amqp, database_url=None):
             response = await eventually(lambda: answers(client, 200))
             assert response.json() == {"words": "Hello, Ann!"}
-            assert (await client.get("/readyz")).status_code == 200
+            await eventually(lambda: is_ready(client))
         started = time.perf_counter()
         response = await answers(client, 503)
         assert time.perf_counter() - started < 0.1
@@ -174,7 +178,10 @@ async def test_while_the_broker_is_away_it_serves_and_says_so() -> None:
     async with client_of(f"amqp://nobody:nothing@127.0.0.1:{free_port()}/%2F", ready=False) as client:
         assert (await client.get("/healthz")).status_code == 200
         response = await client.get("/readyz")
-        assert (response.status_code, response.json()["missing"]) == (503, ["broker", "presence", "keys"])
+        assert (response.status_code, response.json()["missing"]) == (
+            503,
+            ["broker", "presence", "keys", "revocations"],
+        )
         assert (await answers(client, 503)).json()["type"] == "/problems/starting"
 
 

@@ -85,7 +85,13 @@ async def test_the_services_are_listed_with_their_instances(world: World) -> Non
     assert (instance["load"], instance["state"]) == (3, "present")
     assert instance["seconds_since_consumed"] == {"shop.requests": 1}
     operation = listed["shop"]["operations"][0]
-    assert operation == {"topic": "shop.get-thing.v1", "kind": "query", "route": "GET /things/{id}", "who": "anyone"}
+    assert operation == {
+        "topic": "shop.get-thing.v1",
+        "kind": "query",
+        "route": "GET /things/{id}",
+        "who": "anyone",
+        "roles": [],
+    }
 
 
 async def test_a_service_that_is_away_stays_listed(world: World) -> None:

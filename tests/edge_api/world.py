@@ -19,14 +19,16 @@ from broker.lane import Answer, NobodyThereError, Request
 from broker.registry import Registry
 from contracts.base import RefusalKind
 from contracts.presence import Bye, Cache, Hello, Manifest, Offer, Route, Saying, Who
-from contracts.tokens import ALGORITHM, AUDIENCE, ISSUER, JWKS_PATH, ROLES_CLAIM, SESSION_CLAIM, TYPE
+from contracts.tokens import ALGORITHM, AUDIENCE, GENERATION_CLAIM, ISSUER, JWKS_PATH, ROLES_CLAIM, SESSION_CLAIM, TYPE
 from edge_api.app import assemble
+from edge_api.authentication import Authenticator
 from edge_api.cache import Cache as Answers
 from edge_api.capacity import Capacity
 from edge_api.clients import Clients
 from edge_api.keys import KeyRing, over_the_lane
 from edge_api.limits import Limits, Memory, Rate
 from edge_api.platform_paths import template_of
+from edge_api.revocations import RevocationList, from_issuer
 from edge_api.routing import Routes
 
 ANYTHING: dict[str, Any] = {"title": "Anything", "type": "object"}
@@ -45,6 +47,7 @@ def offer(
     wait: str | None = None,
     headers: dict[str, str] | None = None,
     raw: str | None = None,
+    roles: tuple[str, ...] = (),
     limit: str | None = None,
     cache: Cache | None = None,
     request: dict[str, Any] = ANYTHING,
@@ -62,6 +65,7 @@ def offer(
         wait=wait,
         headers=headers or {},
         raw=raw,
+        roles=roles,
         limit=limit,
     )
     kind: Literal["query", "write"] = "query" if method == "GET" else "write"
@@ -114,10 +118,13 @@ class World:
         routes = Routes(self.registry, is_reserved=lambda path: template_of(path) is not None)
         self.keys = KeyRing(over_the_lane(routes, self.lane))
         checks = {"broker": lambda: self.is_up, "presence": lambda: self.is_known}
+        self.revocations = RevocationList(from_issuer(routes, self.lane))
+        self.revocations.are_known = True
+        self.authenticator = Authenticator(self.keys, self.revocations)
         self.cache = Answers(max_bytes=100_000)
         limits = Limits(rates or {}, Memory(), clients or Clients())
         self.app = assemble(
-            routes, self.lane, self.keys, limits, checks, _nothing, capacity=Capacity(8), cache=self.cache
+            routes, self.lane, self.authenticator, limits, checks, _nothing, capacity=Capacity(8), cache=self.cache
         )
         self.client = httpx.AsyncClient(
             transport=httpx.ASGITransport(self.app, raise_app_exceptions=True), base_url="http://edge"
@@ -162,6 +169,7 @@ class World:
             "jti": str(uuid4()),
             SESSION_CLAIM: str(uuid4()),
             ROLES_CLAIM: [],
+            GENERATION_CLAIM: 0,
             **claims,
         }
         said.pop(without, None)

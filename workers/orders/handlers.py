@@ -31,6 +31,7 @@ from contracts.orders import (
     DeliverOrder,
     GetOrder,
     ListOrders,
+    LookUpOrder,
     Order,
     OrderAuthorised,
     OrderAwaitsCustomer,
@@ -216,6 +217,12 @@ async def get_order(question: GetOrder, tx: Transaction, caller: Caller) -> Orde
     if row is None or not reading.may_see(row, caller, question.order_token):
         return no_such_order()
     return reading.order(row)
+
+
+@service.answers(LookUpOrder)
+async def look_up_order(question: LookUpOrder, tx: Transaction) -> Order | Refusal:
+    row = await store.find(tx.connection, question.id)
+    return reading.order(row) if row else no_such_order()
 
 
 @service.answers(ListOrders, http=Http("GET", "/orders"))

@@ -7,11 +7,16 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from workers.users.handlers import Credentials, FirstStaff, service
+from workers.users.mailing import Mailer
 from workers.users.passwords import Passwords
+from workers.users.post import Folder, Smtp
 from workers.users.tokens import Signer
 
 KEY_FILE = "HEDGEROW_SIGNING_KEY_FILE"
 ADMIN_FILE = "HEDGEROW_ADMIN_FILE"
+SMTP_URL = "HEDGEROW_SMTP_URL"
+MAIL_FOLDER = "HEDGEROW_MAIL_FOLDER"
+MAIL_FROM = "HEDGEROW_MAIL_FROM"
 
 
 def main() -> None:
@@ -19,15 +24,16 @@ def main() -> None:
     service.provide(signer())
     service.provide(first_staff())
     service.provide(Passwords())
+    service.provide(mailer())
     service.run()
 
 
 def signer() -> Signer:
-    """The platform's signing key."""
+    """The platform's signing keys."""
     if not os.environ.get(KEY_FILE):
         sys.exit(f"{KEY_FILE} is not set: it names the PEM file with the P-256 private key that signs access tokens.")
     try:
-        return Signer(_read(KEY_FILE))
+        return Signer(_read(KEY_FILE), file=Path(os.environ[KEY_FILE]))
     except ValueError:
         sys.exit(f"{KEY_FILE} names {os.environ[KEY_FILE]}, which does not hold a P-256 private key in PEM form.")
 
@@ -41,6 +47,17 @@ def first_staff() -> FirstStaff:
     except ValidationError as error:
         fields = ", ".join(".".join(map(str, problem["loc"])) or "the whole" for problem in error.errors())
         sys.exit(f"{ADMIN_FILE} names {os.environ[ADMIN_FILE]}, which is not {{email, password}}: see {fields}.")
+
+
+def mailer() -> Mailer:
+    """Who sends the mails: a mail server, or else a folder."""
+    sender = os.environ.get(MAIL_FROM) or "Hedgerow <no-reply@hedgerow.example>"
+    if not os.environ.get(SMTP_URL):
+        return Mailer(Folder(Path(os.environ.get(MAIL_FOLDER) or ".hedgerow/mail")), sender)
+    try:
+        return Mailer(Smtp.of(os.environ[SMTP_URL]), sender)
+    except ValueError as error:
+        sys.exit(f"{SMTP_URL} is no address of a mail server: {error}.")
 
 
 def _read(setting: str) -> bytes:

@@ -1,7 +1,8 @@
 """The SQL of the users service."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -11,9 +12,24 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from broker.ids import new_id
+from broker.reader import Reader
 from workers.users.rules import REFRESH_LIFETIME
-from workers.users.tables import RefreshTokenRow, SessionRow, UserRow
+from workers.users.tables import MailedTokenRow, MailRow, RefreshTokenRow, RevocationRow, SessionRow, UserRow
 from workers.users.tokens import fingerprint
+
+
+@dataclass(frozen=True)
+class KnownPassword:
+    """Whose password it is, and the hash that it is verified with."""
+
+    user_id: UUID
+    password_hash: str
+
+
+async def credentials(reader: Reader, email: str) -> KnownPassword | None:
+    """What a password for this (normalised) address is verified with, beside all transactions."""
+    row = await reader.fetchrow("SELECT id, password_hash FROM users WHERE email = $1", email)
+    return KnownPassword(row["id"], row["password_hash"]) if row else None
 
 
 async def add_user(
@@ -36,6 +52,22 @@ async def user_by_id(db: AsyncSession, user_id: UUID | None) -> UserRow | None:
     return await db.scalar(select(UserRow).where(col(UserRow.id) == user_id))
 
 
+async def locked_user(db: AsyncSession, user_id: UUID) -> UserRow | None:
+    """A user as they are now, whom nobody changes until the transaction ends."""
+    statement = select(UserRow).where(col(UserRow.id) == user_id).with_for_update(key_share=True)
+    return await db.scalar(statement.execution_options(populate_existing=True))
+
+
+async def users_before(db: AsyncSession, before: UUID | None, email: str | None, limit: int) -> Sequence[UserRow]:
+    """So many users, the newest first, that are older than one of them."""
+    statement = select(UserRow).order_by(col(UserRow.id).desc()).limit(limit)
+    if before is not None:
+        statement = statement.where(col(UserRow.id) < before)
+    if email is not None:
+        statement = statement.where(col(UserRow.email) == email)
+    return (await db.scalars(statement)).all()
+
+
 async def set_password_hash(db: AsyncSession, user_id: UUID, password_hash: str) -> None:
     """Keep the same password under another hash."""
     await db.execute(update(UserRow).where(col(UserRow.id) == user_id).values(password_hash=password_hash))
@@ -47,6 +79,45 @@ async def change_user(db: AsyncSession, user_id: UUID | None, changes: dict[str,
         return await user_by_id(db, user_id)
     statement = update(UserRow).where(col(UserRow.id) == user_id).values(changes).returning(UserRow)
     return await db.scalar(statement)
+
+
+async def take_mail(db: AsyncSession, now: datetime, pause: timedelta) -> MailRow | None:
+    """The mail that has been due for longest, which nobody else takes before it is due again."""
+    due = select(MailRow).where(col(MailRow.due_at) <= now).order_by(col(MailRow.due_at)).limit(1)
+    row = await db.scalar(due.with_for_update(skip_locked=True))
+    if row is not None:
+        row.due_at = now + pause * 2**row.attempts
+        row.attempts += 1
+    return row
+
+
+async def forget_mail(db: AsyncSession, mail_id: UUID) -> None:
+    """It was sent, or is not to be."""
+    await db.execute(delete(MailRow).where(col(MailRow.id) == mail_id))
+
+
+async def was_mailed_since(db: AsyncSession, user_id: UUID, kind: str, moment: datetime) -> bool:
+    """Whether the user was mailed a token of this kind after this moment."""
+    theirs = select(MailedTokenRow).where(col(MailedTokenRow.user_id) == user_id, col(MailedTokenRow.kind) == kind)
+    return await db.scalar(theirs.where(col(MailedTokenRow.mailed_at) > moment).limit(1)) is not None
+
+
+async def mailed_token(db: AsyncSession, kind: str, token: str, now: datetime) -> MailedTokenRow | None:
+    """A token of this kind that was mailed and is still good."""
+    this = (col(MailedTokenRow.sha256) == fingerprint(token), col(MailedTokenRow.kind) == kind)
+    return await db.scalar(select(MailedTokenRow).where(*this, col(MailedTokenRow.expires_at) > now))
+
+
+async def spend_mailed_tokens(db: AsyncSession, user_id: UUID, kind: str, sha256: bytes) -> bool:
+    """Forget the user's tokens of this kind; whether this one was among them."""
+    theirs = delete(MailedTokenRow).where(col(MailedTokenRow.user_id) == user_id, col(MailedTokenRow.kind) == kind)
+    return sha256 in (await db.scalars(theirs.returning(col(MailedTokenRow.sha256)))).all()
+
+
+async def forget_expired_tokens(db: AsyncSession, user_id: UUID, now: datetime) -> None:
+    """Forget the mailed tokens of a user that are not good any more."""
+    theirs = col(MailedTokenRow.user_id) == user_id
+    await db.execute(delete(MailedTokenRow).where(theirs, col(MailedTokenRow.expires_at) <= now))
 
 
 async def begin_session(db: AsyncSession, user_id: UUID, refresh_token: str, now: datetime) -> UUID:
@@ -70,6 +141,13 @@ async def locked_family(db: AsyncSession, refresh_token: str) -> tuple[SessionRo
     return (session, token) if session and token else None
 
 
+async def known_token(db: AsyncSession, candidates: Sequence[str]) -> str | None:
+    """The first of these refresh tokens that was ever given out."""
+    wanted = {fingerprint(token): token for token in candidates}
+    known = await db.scalars(select(col(RefreshTokenRow.sha256)).where(col(RefreshTokenRow.sha256).in_(wanted)))
+    return next((wanted[sha256] for sha256 in known), None)
+
+
 async def owner(db: AsyncSession, session: SessionRow) -> UserRow:
     """Whose log-in it is."""
     return (await db.scalars(select(UserRow).where(col(UserRow.id) == session.user_id))).one()
@@ -84,10 +162,34 @@ async def rotate(db: AsyncSession, spent: RefreshTokenRow, successor: str, now: 
     await _add_token(db, spent.session_id, successor, now)
 
 
-async def end_session(db: AsyncSession, session_id: UUID | None, now: datetime) -> None:
-    """None of the session's tokens can be spent from now on."""
+async def end_session(db: AsyncSession, session_id: UUID | None, now: datetime) -> UUID | None:
+    """None of the session's tokens can be spent from now on. Whose it was, if it had not ended before."""
     open_session = (col(SessionRow.id) == session_id, col(SessionRow.ended_at).is_(None))
-    await db.execute(update(SessionRow).where(*open_session).values(ended_at=now))
+    statement = update(SessionRow).where(*open_session).values(ended_at=now).returning(col(SessionRow.user_id))
+    return await db.scalar(statement)
+
+
+async def end_sessions(db: AsyncSession, user_id: UUID, now: datetime) -> None:
+    """No refresh token of this user can be spent from now on."""
+    open_sessions = (col(SessionRow.user_id) == user_id, col(SessionRow.ended_at).is_(None))
+    await db.execute(update(SessionRow).where(*open_sessions).values(ended_at=now))
+
+
+async def note_revocation(db: AsyncSession, subject: UUID, generation: int | None, now: datetime) -> None:
+    """Remember what edges must know of that start within the lifetime of a token."""
+    row = {"subject": subject, "generation": generation, "revoked_at": now}
+    statement = insert(RevocationRow).values(row)
+    await db.execute(statement.on_conflict_do_update(index_elements=["subject"], set_=row))
+
+
+async def revocations_since(db: AsyncSession, moment: datetime) -> Sequence[RevocationRow]:
+    """What was revoked after this moment."""
+    return (await db.scalars(select(RevocationRow).where(col(RevocationRow.revoked_at) > moment))).all()
+
+
+async def forget_revocations(db: AsyncSession, until: datetime) -> None:
+    """Forget what was revoked before."""
+    await db.execute(delete(RevocationRow).where(col(RevocationRow.revoked_at) <= until))
 
 
 async def _add_token(db: AsyncSession, session_id: UUID, refresh_token: str, now: datetime) -> None:

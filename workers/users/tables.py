@@ -27,6 +27,10 @@ class UserRow(UsersTable, table=True):
     password_hash: str = Field(sa_type=Text)
     roles: list[str] = Field(sa_type=ARRAY(Text))
     address: dict[str, Any] | None = Field(default=None, sa_type=JSONB(none_as_null=True), nullable=True)
+    email_verified_at: datetime | None = Field(default=None, sa_type=DateTime(timezone=True), nullable=True)
+    suspended_at: datetime | None = Field(default=None, sa_type=DateTime(timezone=True), nullable=True)
+    token_generation: int = 0
+    """Access tokens of an earlier generation are void."""
     created_at: datetime = Field(sa_type=DateTime(timezone=True))
 
 
@@ -49,3 +53,42 @@ class RefreshTokenRow(UsersTable, table=True):
     session_id: UUID = Field(foreign_key="sessions.id", ondelete="CASCADE", index=True)
     expires_at: datetime = Field(sa_type=DateTime(timezone=True))
     spent_at: datetime | None = Field(default=None, sa_type=DateTime(timezone=True), nullable=True)
+
+
+class RevocationRow(UsersTable, table=True):
+    """Access tokens that are void before they expire: those of a session, or a user's of an earlier `generation`. Kept
+    until they would have expired."""
+
+    __tablename__ = "revocations"
+    subject: UUID = Field(primary_key=True)
+    """The session's id, or the user's where there is a generation."""
+    generation: int | None = None
+    revoked_at: datetime = Field(sa_type=DateTime(timezone=True), index=True)
+
+
+class MailedTokenRow(UsersTable, table=True):
+    """A token that was mailed to a user, by its SHA-256: whoever has it reads the mail of this address."""
+
+    __tablename__ = "mailed_tokens"
+    __table_args__ = (CheckConstraint("octet_length(sha256) = 32", name="sha256"),)
+    sha256: bytes = Field(primary_key=True, sa_type=LargeBinary)
+    kind: str = Field(sa_type=Text)
+    user_id: UUID = Field(foreign_key="users.id", ondelete="CASCADE", index=True)
+    email: str = Field(sa_type=Text)
+    mailed_at: datetime = Field(sa_type=DateTime(timezone=True))
+    expires_at: datetime = Field(sa_type=DateTime(timezone=True))
+
+
+class MailRow(UsersTable, table=True):
+    """A mail that is not sent yet: to a user's address, or with news of an order. It is written when it is sent, so
+    that no token ever lies here."""
+
+    __tablename__ = "mails"
+    __table_args__ = (CheckConstraint("(email IS NULL) <> (news IS NULL)", name="recipient"),)
+    id: UUID = Field(primary_key=True)
+    kind: str = Field(sa_type=Text)
+    email: str | None = Field(default=None, sa_type=Text, nullable=True)
+    news: dict[str, Any] | None = Field(default=None, sa_type=JSONB(none_as_null=True), nullable=True)
+    """The event, as JSON."""
+    attempts: int = 0
+    due_at: datetime = Field(sa_type=DateTime(timezone=True), index=True)

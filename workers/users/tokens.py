@@ -7,9 +7,11 @@ fingerprints are kept, and neither a stolen database nor a spent token leads to 
 
 import hashlib
 import hmac
+import re
 import secrets
 from base64 import urlsafe_b64encode
 from datetime import datetime, timedelta
+from pathlib import Path
 from uuid import UUID, uuid4
 
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -18,29 +20,47 @@ from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey
 
-from contracts.tokens import ALGORITHM, AUDIENCE, ISSUER, ROLES_CLAIM, SESSION_CLAIM, TYPE
+from contracts.tokens import (
+    ALGORITHM,
+    AUDIENCE,
+    GENERATION_CLAIM,
+    ISSUER,
+    LIFETIME_SECONDS,
+    ROLES_CLAIM,
+    SESSION_CLAIM,
+    TYPE,
+)
 from contracts.users import Jwk, Jwks, Tokens
+from workers.users.tables import UserRow
 
-ACCESS_LIFETIME = timedelta(seconds=600)
+ACCESS_LIFETIME = timedelta(seconds=LIFETIME_SECONDS)
+_PEM_BLOCK = re.compile(rb"-----BEGIN [^-]+-----.*?-----END [^-]+-----", re.DOTALL)
 
 
 class Signer:
-    """Speaks for the platform with one P-256 key; every instance must have the same one."""
+    """Speaks for the platform with P-256 keys, of which the first one signs and all are published; every instance must
+    have the same ones."""
 
-    def __init__(self, pem: bytes) -> None:
-        """Raises ValueError where the PEM does not hold a P-256 private key."""
-        self._key = _private_key(pem)
-        self._kid = self._key.thumbprint()
-        secret = HKDF(algorithm=SHA256(), length=32, salt=None, info=b"hedgerow refresh tokens")
-        self._refresh_secret = secret.derive(self._key.as_der(private=True))
+    def __init__(self, pem: bytes, *, file: Path | None = None) -> None:
+        """Raises ValueError where the PEM does not hold P-256 private keys and nothing else."""
+        self._file = file
+        self._pem: bytes | None = None
+        self._take(pem)
+
+    def reread(self) -> None:
+        """Take the keys that the file holds by now. Raises ValueError and OSError, and keeps those it has."""
+        if self._file is not None:
+            self._take(self._file.read_bytes())
 
     def keys(self) -> Jwks:
-        """The public half, named by its RFC 7638 thumbprint."""
-        public = self._key.as_dict(private=False, kid=self._kid, use="sig", alg=ALGORITHM)
-        return Jwks(keys=(Jwk.model_validate(public),))
+        """The public halves, named by their RFC 7638 thumbprints."""
+        return Jwks(keys=tuple(map(_published, self._keys)))
 
-    def access_token(self, user_id: UUID, roles: list[str], *, session: UUID, now: datetime) -> str:
-        """A signed statement of who somebody is, good for `ACCESS_LIFETIME`."""
+    def access_token(
+        self, user_id: UUID, roles: list[str], *, session: UUID, now: datetime, generation: int = 0
+    ) -> str:
+        """A signed statement of who somebody is, good for `ACCESS_LIFETIME` unless its session or its generation is
+        revoked."""
         issued = int(now.timestamp())
         claims = {
             "iss": ISSUER,
@@ -51,35 +71,62 @@ class Signer:
             "jti": str(uuid4()),
             SESSION_CLAIM: str(session),
             ROLES_CLAIM: roles,
+            GENERATION_CLAIM: generation,
         }
-        header = {"alg": ALGORITHM, "typ": TYPE, "kid": self._kid}
-        return jwt.encode(header, claims, self._key, algorithms=[ALGORITHM])
+        header = {"alg": ALGORITHM, "typ": TYPE, "kid": self._keys[0].thumbprint()}
+        return jwt.encode(header, claims, self._keys[0], algorithms=[ALGORITHM])
 
-    def tokens(self, user_id: UUID, roles: list[str], *, session: UUID, refresh_token: str, now: datetime) -> Tokens:
+    def tokens(self, user: UserRow, *, session: UUID, refresh_token: str, now: datetime) -> Tokens:
         """The answer to a log-in or a refresh."""
+        access_token = self.access_token(
+            user.id, user.roles, session=session, now=now, generation=user.token_generation
+        )
         return Tokens(
-            access_token=self.access_token(user_id, roles, session=session, now=now),
+            access_token=access_token,
             refresh_token=refresh_token,
             expires_in=int(ACCESS_LIFETIME.total_seconds()),
         )
 
-    def successor(self, refresh_token: str) -> str:
-        """The one token that follows this one."""
-        return _text(hmac.digest(self._refresh_secret, refresh_token.encode(), "sha256"))
+    def successors(self, refresh_token: str) -> tuple[str, ...]:
+        """The token that follows this one, by each key: a new one spends it for the first, and one that was spent a
+        moment ago may have been spent before the keys changed places."""
+        return tuple(_text(hmac.digest(secret, refresh_token.encode(), "sha256")) for secret in self._refresh_secrets)
+
+    def _take(self, pem: bytes) -> None:
+        if pem != self._pem:
+            self._keys = _private_keys(pem)
+            self._refresh_secrets = tuple(map(_refresh_secret, self._keys))
+            self._pem = pem
 
 
-def fresh_refresh_token() -> str:
-    """The first of a family."""
+def fresh_token() -> str:
+    """256 random bits: the first refresh token of a family, or a token to be mailed."""
     return _text(secrets.token_bytes(32))
 
 
-def fingerprint(refresh_token: str) -> bytes:
-    """What is kept of a refresh token. Unsalted and fast is right: there is nothing to guess in 256 random bits."""
-    return hashlib.sha256(refresh_token.encode()).digest()
+def fingerprint(token: str) -> bytes:
+    """What is kept of a token. Unsalted and fast is right: there is nothing to guess in 256 random bits."""
+    return hashlib.sha256(token.encode()).digest()
 
 
 def _text(token: bytes) -> str:
     return urlsafe_b64encode(token).rstrip(b"=").decode()
+
+
+def _published(key: ECKey) -> Jwk:
+    return Jwk.model_validate(key.as_dict(private=False, kid=key.thumbprint(), use="sig", alg=ALGORITHM))
+
+
+def _refresh_secret(key: ECKey) -> bytes:
+    secret = HKDF(algorithm=SHA256(), length=32, salt=None, info=b"hedgerow refresh tokens")
+    return secret.derive(key.as_der(private=True))
+
+
+def _private_keys(pem: bytes) -> tuple[ECKey, ...]:
+    blocks = _PEM_BLOCK.findall(pem)
+    if not blocks:
+        raise ValueError("no key in PEM form")
+    return tuple(map(_private_key, blocks))
 
 
 def _private_key(pem: bytes) -> ECKey:

@@ -5,7 +5,9 @@ from joserfc.jwk import ECKey
 
 from tests.conftest import Start
 from tests.support.harness import Harness
+from tests.workers.users.people import LETTERBOX
 from workers.users.handlers import FirstStaff, service
+from workers.users.mailing import Mailer
 from workers.users.passwords import Passwords
 from workers.users.tables import UsersTable
 from workers.users.tokens import Signer
@@ -17,6 +19,7 @@ async def shared_users(sharing: Start) -> Harness:
     service.provide(Signer(ECKey.generate_key("P-256").as_pem(private=True)))
     service.provide(FirstStaff())
     service.provide(Passwords())
+    service.provide(Mailer(LETTERBOX, "The Shop <shop@example.org>"))
     return await sharing(service)
 
 
@@ -24,4 +27,5 @@ async def shared_users(sharing: Start) -> Harness:
 async def users(shared_users: Harness) -> Harness:
     """The module's instance, which knows nobody yet."""
     await shared_users.empty(UsersTable.metadata)
+    LETTERBOX.mails.clear()
     return shared_users

@@ -8,6 +8,8 @@ from joserfc.jwk import ECKey
 
 from workers.users import app
 from workers.users.handlers import Credentials, FirstStaff
+from workers.users.mailing import Mailer
+from workers.users.post import Folder, Smtp
 
 pytestmark = pytest.mark.servers
 
@@ -64,6 +66,25 @@ def test_an_admin_file_that_is_wrong_is_named_without_what_it_holds(admin_file: 
     admin_file.write_text('{"email": "boss@example.org", "password": "secret"}')
     with pytest.raises(SystemExit, match=rf"{admin_file}.*: see password\.$") as stopped:
         app.first_staff()
+    assert "secret" not in str(stopped.value)
+
+
+def test_without_a_mail_server_mails_are_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(app.SMTP_URL, raising=False)
+    monkeypatch.setenv(app.MAIL_FOLDER, str(tmp_path))
+    assert app.mailer().post == Folder(tmp_path)
+
+
+def test_mails_go_to_the_server_that_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(app.SMTP_URL, "smtps://mail.example.org")
+    monkeypatch.setenv(app.MAIL_FROM, "The Shop <shop@example.org>")
+    assert app.mailer() == Mailer(Smtp("mail.example.org", 465, True), "The Shop <shop@example.org>")
+
+
+def test_a_mail_server_that_is_none_is_named_without_its_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(app.SMTP_URL, "http://me:secret@mail.example.org")
+    with pytest.raises(SystemExit, match="HEDGEROW_SMTP_URL is no address of a mail server") as stopped:
+        app.mailer()
     assert "secret" not in str(stopped.value)
 
 

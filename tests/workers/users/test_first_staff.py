@@ -14,7 +14,9 @@ from broker.transaction import Transaction
 from contracts.users import LogIn, Tokens
 from tests.conftest import Start
 from tests.support.harness import Harness
+from tests.workers.users.people import LETTERBOX
 from workers.users.handlers import Credentials, FirstStaff, ensure_first_staff_user, service
+from workers.users.mailing import Mailer
 from workers.users.passwords import Passwords
 from workers.users.tables import UserRow
 from workers.users.tokens import Signer
@@ -57,6 +59,7 @@ async def test_the_first_staff_user_is_there_after_the_start(users: Harness, pas
 
 @pytest.mark.asyncio(loop_scope="function")
 async def test_the_first_staff_user_can_log_in_as_soon_as_the_service_answers(running: Start) -> None:
+    service.provide(Mailer(LETTERBOX, "The Shop <shop@example.org>"))
     service.provide(Signer(ECKey.generate_key("P-256").as_pem(private=True)))
     service.provide(BOSS)
     service.provide(Passwords())

@@ -1,84 +1,45 @@
 import asyncio
 from datetime import timedelta
-from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import pytest
 from argon2 import PasswordHasher
-from joserfc import jwt
-from joserfc.jwk import KeySet
+from joserfc.jwk import ECKey
 from sqlalchemy import func, select, update
 from sqlmodel import col
 
-from contracts.base import Address, Caller, Operation, Refusal
+from contracts.base import Address, Caller, Refusal
 from contracts.users import (
     ChangeMe,
-    GetKeys,
     GetMe,
-    Jwks,
     LogIn,
     LogOut,
     RefreshSession,
     RegisterUser,
-    Tokens,
     User,
     UserCreated,
 )
 from tests.support.harness import Harness
-from workers.users.passwords import OWASP
+from tests.workers.users.people import (
+    ADA,
+    NOBODY,
+    age,
+    identified,
+    log_in,
+    refresh,
+    refused,
+    refused_to_refresh,
+    register,
+)
+from workers.users.handlers import service
+from workers.users.passwords import OWASP, Passwords
 from workers.users.rules import GRACE, REFRESH_LIFETIME
 from workers.users.tables import RefreshTokenRow, SessionRow, UserRow
-from workers.users.tokens import fingerprint
+from workers.users.tokens import Signer, fingerprint
 
 pytestmark = [pytest.mark.servers, pytest.mark.asyncio(loop_scope="module")]
 
-ADA = RegisterUser(email="Ada@Example.org", password="correct horse", name="Ada")
 HOME = Address(name="Ada", line1="1 Hedge Row", postal_code="N1", city="London", country="GB")
-NOBODY = Caller()
-
-
-async def register(users: Harness, ask: RegisterUser = ADA) -> User:
-    user = await users.ask(ask, caller=NOBODY)
-    assert isinstance(user, User)
-    return user
-
-
-async def log_in(users: Harness, ask: RegisterUser = ADA) -> Tokens:
-    tokens = await users.ask(LogIn(email=ask.email, password=ask.password), caller=NOBODY)
-    assert isinstance(tokens, Tokens)
-    return tokens
-
-
-async def refresh(users: Harness, tokens: Tokens) -> Tokens:
-    answer = await users.ask(RefreshSession(refresh_token=tokens.refresh_token), caller=NOBODY)
-    assert isinstance(answer, Tokens)
-    return answer
-
-
-async def refused(users: Harness, ask: Operation[Any], caller: Caller = NOBODY) -> str:
-    refusal = await users.ask(ask, caller=caller)
-    assert isinstance(refusal, Refusal)
-    return refusal.slug
-
-
-async def refused_to_refresh(users: Harness, tokens: Tokens) -> bool:
-    return await refused(users, RefreshSession(refresh_token=tokens.refresh_token)) == "bad-refresh-token"
-
-
-async def identified(users: Harness, tokens: Tokens) -> Caller:
-    """Who the edge takes the bearer for."""
-    jwks = await users.ask(GetKeys(), caller=NOBODY)
-    assert isinstance(jwks, Jwks)
-    keys = KeySet.import_key_set({"keys": [dict(key) for key in jwks.keys]})
-    claims = jwt.decode(tokens.access_token, keys, algorithms=["ES256"]).claims
-    return Caller(id=UUID(claims["sub"]), session=UUID(claims["sid"]), roles=frozenset(claims["roles"]))
-
-
-async def age(users: Harness, tokens: Tokens, by: timedelta) -> None:
-    """Let so much time have passed for a refresh token."""
-    this = col(RefreshTokenRow.sha256) == fingerprint(tokens.refresh_token)
-    older = {"expires_at": RefreshTokenRow.expires_at - by, "spent_at": col(RefreshTokenRow.spent_at) - by}
-    await users.write(update(RefreshTokenRow).where(this).values(older))
 
 
 async def count(users: Harness, table: type[RefreshTokenRow] | type[SessionRow] | type[UserRow]) -> int:
@@ -140,6 +101,22 @@ async def test_a_wrong_password_and_an_unknown_address_are_refused_alike(users: 
     assert wrong == unknown
 
 
+async def test_a_password_that_was_changed_while_it_was_verified_is_wrong(
+    users: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await register(users)
+    passwords: Passwords = service.provided[Passwords]
+    verify = passwords.verify
+
+    async def verify_and_be_late(password: str, kept: str | None) -> bool:
+        right = await verify(password, kept)
+        await users.write(update(UserRow).values(password_hash=await passwords.hash("another horse")))
+        return right
+
+    monkeypatch.setattr(passwords, "verify", verify_and_be_late)
+    assert await refused(users, LogIn(email=ADA.email, password=ADA.password)) == "bad-credentials"
+
+
 async def test_a_log_in_renews_a_hash_with_other_parameters(users: Harness) -> None:
     older = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)
     await register(users)
@@ -172,6 +149,19 @@ async def test_asked_again_at_once_it_answers_the_same_successor(users: Harness)
     await register(users)
     tokens = await log_in(users)
     assert (await refresh(users, tokens)).refresh_token == (await refresh(users, tokens)).refresh_token
+
+
+async def test_asked_again_while_the_keys_change_it_answers_the_same_successor(users: Harness) -> None:
+    await register(users)
+    tokens = await log_in(users)
+    successor = await refresh(users, tokens)
+    new = ECKey.generate_key("P-256").as_pem(private=True)
+    old: bytes = service.provided[Signer]._pem
+    service.provided[Signer]._take(new + old)
+    try:
+        assert (await refresh(users, tokens)).refresh_token == successor.refresh_token
+    finally:
+        service.provided[Signer]._take(old)
 
 
 async def test_asked_many_times_at_once_it_answers_one_successor(users: Harness) -> None:

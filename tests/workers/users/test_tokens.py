@@ -1,5 +1,6 @@
 import base64
 from datetime import UTC, datetime
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
@@ -10,7 +11,7 @@ from joserfc.errors import BadSignatureError
 from joserfc.jwk import ECKey, KeySet, OKPKey, RSAKey
 
 from contracts.tokens import AUDIENCE, ISSUER
-from workers.users.tokens import Signer, fingerprint, fresh_refresh_token
+from workers.users.tokens import Signer, fingerprint, fresh_token
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 KEY = ECKey.generate_key("P-256", auto_kid=False)
@@ -36,6 +37,7 @@ def test_a_token_says_who_in_which_session_with_which_roles() -> None:
         "sub": str(USER),
         "sid": str(SESSION),
         "roles": ["customer"],
+        "gen": 0,
         "iat": int(NOW.timestamp()),
         "exp": int(NOW.timestamp()) + 600,
     }
@@ -81,28 +83,54 @@ def test_only_a_private_p256_key_signs(pem: bytes) -> None:
 
 
 def test_a_refresh_token_has_256_bits() -> None:
-    first = fresh_refresh_token()
-    for token in (first, SIGNER.successor(first)):
+    first = fresh_token()
+    for token in (first, *SIGNER.successors(first)):
         assert len(base64.urlsafe_b64decode(token + "=")) == 32
 
 
 def test_no_two_first_refresh_tokens_are_the_same() -> None:
-    assert fresh_refresh_token() != fresh_refresh_token()
+    assert fresh_token() != fresh_token()
 
 
 @given(st.text(max_size=100))
 def test_a_token_has_one_successor_at_every_instance(token: str) -> None:
     another_instance = Signer(KEY.as_pem(private=True))
-    assert SIGNER.successor(token) == another_instance.successor(token) != token
+    assert SIGNER.successors(token) == another_instance.successors(token) != (token,)
 
 
 @given(st.text(max_size=100), st.text(max_size=100))
 def test_different_tokens_have_different_successors(one: str, other: str) -> None:
-    assert (SIGNER.successor(one) == SIGNER.successor(other)) == (one == other)
+    assert (SIGNER.successors(one) == SIGNER.successors(other)) == (one == other)
 
 
 def test_the_successor_can_not_be_told_without_the_key() -> None:
     stranger = Signer(ECKey.generate_key("P-256").as_pem(private=True))
-    token = fresh_refresh_token()
-    assert stranger.successor(token) != SIGNER.successor(token)
-    assert base64.urlsafe_b64decode(SIGNER.successor(token) + "=") != fingerprint(token)
+    token = fresh_token()
+    assert stranger.successors(token) != SIGNER.successors(token)
+    assert base64.urlsafe_b64decode(SIGNER.successors(token)[0] + "=") != fingerprint(token)
+
+
+def test_the_first_of_several_keys_signs_and_all_are_published() -> None:
+    new = ECKey.generate_key("P-256", auto_kid=False)
+    signer = Signer(new.as_pem(private=True) + KEY.as_pem(private=True))
+    assert [key.kid for key in signer.keys().keys] == [new.thumbprint(), KEY.thumbprint()]
+    assert verified(signed(signer), signer).header["kid"] == new.thumbprint()
+    assert verified(signed(), signer).claims["sub"] == str(USER)
+
+
+def test_who_refreshes_while_the_keys_change_gets_the_same_successor() -> None:
+    new = ECKey.generate_key("P-256", auto_kid=False)
+    token = fresh_token()
+    assert SIGNER.successors(token)[0] in Signer(new.as_pem(private=True) + KEY.as_pem(private=True)).successors(token)
+
+
+def test_keys_are_taken_up_from_their_file_and_kept_where_it_makes_no_sense(tmp_path: Path) -> None:
+    file, new = tmp_path / "keys.pem", ECKey.generate_key("P-256", auto_kid=False)
+    file.write_bytes(new.as_pem(private=True))
+    signer = Signer(KEY.as_pem(private=True), file=file)
+    signer.reread()
+    assert verified(signed(signer), signer).header["kid"] == new.thumbprint()
+    file.write_bytes(new.as_pem(private=True) + new.as_pem(private=False))
+    with pytest.raises(ValueError, match=r"."):
+        signer.reread()
+    assert verified(signed(signer), signer).header["kid"] == new.thumbprint()

@@ -1,0 +1,138 @@
+"""Mails, from the wish to send one until it has left.
+
+Promise: a wish is a row of the transaction that it belongs to; the mail is written when it is sent, with a token of
+which only the hash is kept. One that can't be sent is tried again, each time after twice as long, and given up after
+`TRIES`; it may arrive twice, never with a token that does not work. Nobody gets two mails with tokens of one kind
+within `QUIET`, whoever asks for them.
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from email.message import EmailMessage
+from typing import cast
+
+from broker.ids import new_id
+from broker.lane import Ask, LaneError
+from broker.outbox import Origin
+from broker.reconnecting import BrokerAwayError
+from broker.telemetry import log
+from broker.transaction import Database, Transaction
+from contracts.base import Refusal
+from contracts.orders import LookUpOrder
+from workers.users import store
+from workers.users.letters import LETTERS, Kind
+from workers.users.news import KINDS, News, about
+from workers.users.post import DeliveryError, Post, written
+from workers.users.tables import MailedTokenRow, MailRow, UserRow
+from workers.users.tokens import fingerprint, fresh_token
+
+TRIES = 10
+FIRST_PAUSE = timedelta(seconds=30)
+QUIET = timedelta(minutes=1)
+_ORIGIN = Origin("mail")
+
+
+@dataclass(frozen=True)
+class Mailer:
+    """Who sends, and by which way."""
+
+    post: Post
+    sender: str
+
+
+async def want(tx: Transaction, kind: Kind, email: str) -> None:
+    """Have this mail sent to an address, if it is a user's by then."""
+    tx.session.add(MailRow(id=new_id(), kind=kind, email=email, due_at=datetime.now(UTC)))
+
+
+async def tell(tx: Transaction, news: News) -> None:
+    """Have the customer told of an order."""
+    event = news.model_dump(mode="json")
+    tx.session.add(MailRow(id=new_id(), kind=news.topic, news=event, due_at=datetime.now(UTC)))
+
+
+async def send_next(database: Database, mailer: Mailer, ask: Ask) -> bool:
+    """Send the mail that has been due for longest; false where none is."""
+    row = await database.transact(_ORIGIN, lambda tx: store.take_mail(tx.session, datetime.now(UTC), FIRST_PAUSE))
+    if row is None:
+        return False
+    try:
+        mail = await _write_news(database, row, mailer, ask) if row.news else await _write(database, row, mailer)
+        if mail is not None:
+            await mailer.post.send(mail)
+    except DeliveryError as error:
+        is_last = row.attempts >= TRIES
+        (log.error if is_last else log.warning)("a mail could not be sent", kind=row.kind, error=str(error))
+        if not is_last:
+            return True
+    await database.transact(_ORIGIN, lambda tx: store.forget_mail(tx.session, row.id))
+    return True
+
+
+async def _write_news(database: Database, row: MailRow, mailer: Mailer, ask: Ask) -> EmailMessage | None:
+    """The mail about an order; None where there is neither the order nor an address any more."""
+    news = KINDS[row.kind].model_validate(row.news)
+    try:
+        order = await ask(LookUpOrder(id=news.order_id))
+    except (LaneError, BrokerAwayError) as error:
+        raise DeliveryError(f"the order can't be looked up: {error!r}") from error
+    if isinstance(order, Refusal):
+        if order.status >= 500:
+            raise DeliveryError(f"the order can't be looked up: {order.slug}")
+        return None
+    user = await database.read(lambda tx: store.user_by_id(tx.session, news.customer_id))
+    email = order.email or (user.email if user else None)
+    if email is None:
+        return None
+    said = about(news, order, name=user.name if user else None)
+    return written(sender=mailer.sender, recipient=email, subject=said.subject, text=said.text)
+
+
+async def _write(database: Database, row: MailRow, mailer: Mailer) -> EmailMessage | None:
+    """The mail to a user; None where nobody is to get it."""
+    return await database.transact(_ORIGIN, lambda tx: _letter(tx, row, mailer))
+
+
+async def _letter(tx: Transaction, row: MailRow, mailer: Mailer) -> EmailMessage | None:
+    user, letter = await store.user_by_email(tx.session, str(row.email)), LETTERS[cast(Kind, row.kind)]
+    if user is None or user.suspended_at is not None:
+        return None
+    token = None
+    if letter.lifetime is not None:
+        token = await _new_token(tx, user, row, letter.lifetime)
+        if token is None:
+            return None
+    text = letter.text(name=user.name, token=token)
+    return written(sender=mailer.sender, recipient=user.email, subject=letter.subject, text=text)
+
+
+async def _new_token(tx: Transaction, user: UserRow, row: MailRow, lifetime: timedelta) -> str | None:
+    """A token to be mailed; None where one was mailed a moment ago, unless this is another try with the same mail."""
+    now = datetime.now(UTC)
+    if row.attempts == 1 and await store.was_mailed_since(tx.session, user.id, row.kind, now - QUIET):
+        return None
+    token = fresh_token()
+    await store.forget_expired_tokens(tx.session, user.id, now)
+    tx.session.add(
+        MailedTokenRow(
+            sha256=fingerprint(token),
+            kind=row.kind,
+            user_id=user.id,
+            email=user.email,
+            mailed_at=now,
+            expires_at=now + lifetime,
+        )
+    )
+    return token
+
+
+async def redeem(tx: Transaction, kind: Kind, token: str) -> UserRow | None:
+    """The (locked) user to whom this token was mailed, at the address that they still have. No token of this kind that
+    they have works any more."""
+    mailed = await store.mailed_token(tx.session, kind, token, datetime.now(UTC))
+    user = await store.locked_user(tx.session, mailed.user_id) if mailed else None
+    if mailed is None or user is None or user.email != mailed.email:
+        return None
+    if not await store.spend_mailed_tokens(tx.session, user.id, kind, mailed.sha256):
+        return None  # somebody else has just spent it
+    return user
