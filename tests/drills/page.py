@@ -171,7 +171,7 @@ def _verdict(runs: Sequence[Report]) -> str:
 
 
 def _short(names: str) -> str:
-    return names if names in FAULTS else "all of these that leave the servers standing"
+    return names if names in FAULTS else "all of these at once"
 
 
 def _number(count: int) -> str:

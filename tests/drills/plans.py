@@ -4,12 +4,12 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from tests.drills.drill import Plan
 from tests.drills.faults import Fault
-from tests.drills.faults.every import FAULTS, TOGETHER
+from tests.drills.faults.every import AT_ONCE, FAULTS
 from tests.drills.weakened import MECHANISMS
 
 FIFTY, BUYERS = 50, 200
-ALONE, CRASHES, SOLD_OUT = 5, 2, 20
-"""How often each fault rages alone, each crash point is tried, and everything is sold."""
+ALONE, ALL_AT_ONCE, CRASHES, SOLD_OUT = 5, 2, 2, 20
+"""How often each fault rages alone, all do at once, each crash point is tried, and everything is sold."""
 _USUAL = ["workers"]
 _WITHOUT_A_MECHANISM = ["workers", "copied-messages", "reordered-messages"]
 
@@ -24,13 +24,13 @@ def asked(names: Iterable[str] | None, without: str | None, *, seed: int, runs: 
 
 
 def every(seed: int) -> Iterator[Plan]:
-    """Everything: each fault alone, all together that leave the servers standing, sell-outs, each crash point, and a
-    platform without each mechanism. Those that need the same build of the platform follow each other."""
-    for name, fault in FAULTS.items():
-        if fault.build is None:
-            for run in range(ALONE):
-                yield _alone(seed + run, FAULTS[name])
-    yield _plan(seed, TOGETHER, orders=300)
+    """Everything: each fault alone, all at once, sell-outs, each crash point, and a platform without each mechanism.
+    Those that need the same build of the platform follow each other."""
+    for fault in AT_ONCE:
+        for run in range(ALONE):
+            yield _alone(seed + run, fault)
+    for run in range(ALL_AT_ONCE):
+        yield _plan(seed + run, AT_ONCE, orders=120)
     for run in range(SOLD_OUT):
         yield sell_out(seed + run)
     for fault in (fault for fault in FAULTS.values() if fault.build is not None):

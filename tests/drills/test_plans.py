@@ -11,7 +11,7 @@ from tests.drills import running
 from tests.drills.builds import without
 from tests.drills.crash_points import POINTS
 from tests.drills.drill import Plan, Report
-from tests.drills.faults.every import FAULTS, TOGETHER
+from tests.drills.faults.every import AT_ONCE, FAULTS, TOGETHER
 from tests.drills.page import made_of
 from tests.drills.plans import again, asked, every, sell_out
 from tests.drills.running import is_as_it_should_be
@@ -28,6 +28,7 @@ def test_everything_is_each_fault_alone_each_crash_point_twenty_sell_outs_and_ea
     plans = list(every(1))
     alone = Counter(plan.faults[0].name for plan in plans if len(plan.faults) == 1)
     assert {name for name, times in alone.items() if times >= 5} == {one for one in FAULTS if "crash-" not in one}
+    assert [len(plan.faults) for plan in plans].count(len(AT_ONCE)) == 2
     assert {f"crash-{point}" for point in POINTS} == {name for name, times in alone.items() if times == 2}
     sold_out = [plan for plan in plans if plan.sells_out]
     assert len({plan.seed for plan in sold_out}) == 20
