@@ -74,8 +74,9 @@ class Gauges(Collector):
         self._failures = {gauge.name: GAUGE_FAILURES.labels(gauge.name) for gauge in self._gauges}
 
     def describe(self) -> Iterator[Metric]:
-        """Asked when it is registered, in the loop, which must not wait for itself."""
-        return (_family(gauge) for gauge in self._gauges)
+        """Nothing: asked when it is registered, in the loop, which must not wait for itself. Several edges in one
+        process may have the same gauges."""
+        return iter(())
 
     def collect(self) -> Iterable[Metric]:
         """What can be found in time: nothing at all where the loop hangs."""

@@ -125,4 +125,4 @@ def test_up_with_monitoring_runs_a_prometheus_that_down_stops(
 def test_a_profile_that_there_is_not_is_refused(launcher: Launcher) -> None:
     done = launcher("up", "--servers-only", "--with", "magic")
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
-    assert "--with magic: there is no such profile; there is monitoring." in done.stderr
+    assert "--with magic: there is no such profile; there is monitoring, redis." in done.stderr

@@ -44,7 +44,9 @@ async def test_an_order_is_paid_and_its_webhook_taken(platform: Platform, stripe
 
     async def is_taken() -> bool:
         route = "/gateway-webhooks/{gateway}"
-        return any(line.get("route") == route and line["status"] == 204 for line in platform.log("edge"))
+        return any(
+            line.get("route") == route and line["http.response.status_code"] == 204 for line in platform.log("edge")
+        )
 
     await eventually(is_taken)
 
