@@ -1,39 +1,59 @@
 """Migrations: the platform's tables and the service's own, brought up to date at every start.
 
-Promise: instances that start together take turns (an advisory lock); nothing is done when nothing is due.
+Promise: nothing is done when nothing is due; what is due is done by a process of its own, because Alembic would take 10
+MB for as long as the service runs. A database that a newer version has upgraded is refused.
 """
 
+import asyncio
+import os
+import sys
+from collections.abc import Iterator
 from importlib.resources import files
 
-from alembic.migration import MigrationContext
-from alembic.operations import Operations
-from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, text
-from sqlalchemy.ext.asyncio import create_async_engine
+import asyncpg
 
 PLATFORM = "broker.migrations"
-_LOCK = 7_305_121_974
+VERSION, SERVICE_VERSION = "alembic_version_platform", "alembic_version"
+URL = "HEDGEROW_DATABASE_URL"
+
+
+class MigrationError(Exception):
+    """The tables can't be brought to what this version of the service needs; the message is for the operator."""
 
 
 async def migrate(database_url: str, migrations: str | None) -> None:
-    """Upgrade the schema that the URL's role sees to the newest versions. Raises what the database raises."""
-    engine = create_async_engine("postgresql+asyncpg://" + database_url.split("://", 1)[1])
+    """Upgrade the schema that the URL's role sees to the newest versions. Raises MigrationError, and what the database
+    raises."""
+    packages = {VERSION: PLATFORM} | ({SERVICE_VERSION: migrations} if migrations is not None else {})
+    connection = await asyncpg.connect(database_url)
     try:
-        async with engine.begin() as connection:
-            await connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
-            await connection.run_sync(_upgrade, PLATFORM, "alembic_version_platform")
-            if migrations is not None:
-                await connection.run_sync(_upgrade, migrations, "alembic_version")
+        due = [package for table, package in packages.items() if await _is_due(connection, table, package)]
     finally:
-        await engine.dispose()
+        await connection.close()
+    if due:
+        await _upgrade(database_url, migrations)
 
 
-def _upgrade(connection: Connection, package: str, version_table: str) -> None:
-    script = ScriptDirectory(str(files(package)))
+async def _upgrade(database_url: str, migrations: str | None) -> None:
+    command = (sys.executable, "-m", "broker.upgrading", *([migrations] if migrations is not None else []))
+    told = {**os.environ, URL: database_url, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    process = await asyncio.create_subprocess_exec(*command, env=told)
+    if await process.wait():
+        raise MigrationError("the database could not be upgraded; what Alembic said of it stands above")
 
-    def due(revision: tuple[str, ...], _: MigrationContext) -> list[object]:
-        return script._upgrade_revs("head", revision)  # type: ignore[arg-type, return-value]
 
-    context = MigrationContext.configure(connection, opts={"version_table": version_table, "fn": due})
-    with Operations.context(context):
-        context.run_migrations()
+async def _is_due(connection: asyncpg.Connection, table: str, package: str) -> bool:
+    if await connection.fetchval("SELECT to_regclass($1)", table) is None:
+        return True
+    there = await connection.fetchval(f"SELECT max(version_num) FROM {table}")  # noqa: S608 - a constant
+    known = sorted(_versions(package))
+    if there is not None and there not in known:
+        raise MigrationError(f"the database is of a version that is not known here ({there}): start a newer release")
+    return bool(there != known[-1])
+
+
+def _versions(package: str) -> Iterator[str]:
+    """The versions that the package's files are named by: `0001_users.py`."""
+    for file in (files(package) / "versions").iterdir():
+        if file.name.endswith(".py") and not file.name.startswith("_"):
+            yield file.name.partition("_")[0]

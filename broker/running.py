@@ -32,7 +32,7 @@ from broker.lane import DEFAULT_SECONDS, Ask, Requester
 from broker.lane.carriers import Carrier
 from broker.liveness import Liveness
 from broker.logs import SHIP_TO, BadCollectorError, configure_logging
-from broker.migrate import migrate
+from broker.migrate import MigrationError, migrate
 from broker.outbox import Origin
 from broker.presence import Herald
 from broker.reconnecting import BrokerAwayError, LoginRefusedError, Reconnecting
@@ -148,7 +148,7 @@ def run(service: Service) -> None:
         sys.exit(f"{service.name}: {error}; is HEDGEROW_AMQP_URL right?")
     except (OSError, DBAPIError, asyncpg.PostgresError, DatabaseAwayError) as error:
         sys.exit(f"{service.name}: the database can't be used ({error}); is HEDGEROW_DATABASE_URL right?")
-    except SettingMissingError as error:
+    except (SettingMissingError, MigrationError) as error:
         sys.exit(f"{service.name}: {error}")
     except (TypeError, ValueError) as error:
         log.exception("the service can't be put together")

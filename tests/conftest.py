@@ -10,6 +10,7 @@ import pytest_asyncio
 
 from broker import topology
 from broker.service import Service
+from broker.upgrading import upgrade
 from tests.support.harness import Harness, under_test
 from tests.support.servers import RealServers
 from tests.support.servers import servers as real_servers
@@ -27,6 +28,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What runs in parallel are files, in this order: those that start platforms take longest, those without servers
     are shortest. (`--dist loadgroup` would not do: with pytest 9.2, pytest-xdist 3.8 ignores the groups.)"""
     items.sort(key=lambda item: (item.path.parent.name != "system", item.get_closest_marker("servers") is None))
+
+
+@pytest.fixture(autouse=True, scope="session")
+def upgraded_here() -> Iterator[None]:
+    """Hundreds of fresh databases are upgraded without a process for each (tests/broker/test_migrate.py has them)."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("broker.migrate._upgrade", upgrade)
+        yield
 
 
 class Start(Protocol):

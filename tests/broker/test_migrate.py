@@ -15,12 +15,20 @@ from sqlalchemy import Connection, MetaData, inspect
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlmodel import SQLModel
 
-from broker.migrate import PLATFORM, migrate
+import broker.migrate
+from broker.migrate import PLATFORM, MigrationError, migrate
 from broker.tables import PlatformTable
 
 pytestmark = pytest.mark.servers
+APART = broker.migrate._upgrade
 SERVICES = ("catalog", "orders", "payments", "users")
 VERSIONS = {"alembic_version", "alembic_version_platform"}
+
+
+@pytest.fixture(autouse=True)
+def upgraded_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where no tests run."""
+    monkeypatch.setattr("broker.migrate._upgrade", APART)
 
 
 @pytest.fixture
@@ -69,6 +77,24 @@ async def test_nothing_is_done_when_nothing_is_due(database: str, engine: AsyncE
     await migrate(database, "workers.catalog.migrations")
     async with engine.connect() as connection:
         assert (await connection.exec_driver_sql("SELECT max(oid::bigint) FROM pg_class")).scalar_one() == before
+
+
+@pytest.mark.parametrize("table", ["alembic_version_platform", "alembic_version"])
+async def test_a_database_that_is_newer_than_the_code_is_refused(
+    database: str, engine: AsyncEngine, table: str
+) -> None:
+    await migrate(database, "workers.catalog.migrations")
+    async with engine.begin() as connection:
+        await connection.exec_driver_sql(f"UPDATE {table} SET version_num = '9999'")
+    with pytest.raises(MigrationError, match=r"not known here \(9999\): start a newer release"):
+        await migrate(database, "workers.catalog.migrations")
+
+
+async def test_a_migration_that_fails_is_said_to(database: str, engine: AsyncEngine) -> None:
+    async with engine.begin() as connection:
+        await connection.exec_driver_sql("CREATE TABLE products (in_the_way text)")
+    with pytest.raises(MigrationError, match="could not be upgraded"):
+        await migrate(database, "workers.catalog.migrations")
 
 
 async def test_the_platforms_migrations_make_the_platforms_tables(database: str, engine: AsyncEngine) -> None:
