@@ -1,4 +1,4 @@
-"""Two thousand histories of simulated shops, each with its books in order at the end.
+"""Eight hundred histories of simulated shops, each with its books in order at the end.
 
 `python -m tests.drills.simulation` lives through ten thousand.
 """
@@ -9,7 +9,7 @@ import pytest
 
 from tests.drills.simulation.world import live, world_of
 
-HISTORIES, AT_ONCE = 2000, 250
+HISTORIES, AT_ONCE = 800, 200
 WAYS = {
     *("awaiting-customer", "confirmed", "shipped", "delivered", "rejected", "cancelled", "refunded"),
     *("out-of-stock", "payment-declined", "payment-timeout", "capture-failed"),
