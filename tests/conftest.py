@@ -1,13 +1,16 @@
 """Fixtures: real servers once a run; a virtual host and a database for every test that asks, or for every module."""
 
 import gc
+import os
 import signal
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 from typing import Protocol
 
 import pytest
 import pytest_asyncio
+from hypothesis.configuration import set_hypothesis_home_dir
 
 from broker import topology
 from broker.service import Service
@@ -23,6 +26,9 @@ QUICK_TIERS = {"1s": 0.1, "10s": 0.15, "1m": 0.2, "10m": 0.25}
 def pytest_configure() -> None:
     """What a shell starts in the background ignores SIGINT, and so would the processes that tests interrupt."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    # Hypothesis writes its tables of characters there, and workers that do so at once take them from each other.
+    if worker := os.environ.get("PYTEST_XDIST_WORKER"):
+        set_hypothesis_home_dir(Path(".hypothesis") / worker)
 
 
 def pytest_collection() -> None:
