@@ -43,7 +43,7 @@ async def listening(**settings: str) -> AsyncIterator[int]:
 async def accepts(port: int) -> bool:
     with contextlib.suppress(OSError):
         _, writer = await asyncio.open_connection("127.0.0.1", port)
-        writer.close()
+        await closed(writer)
         return True
     return False
 
@@ -51,6 +51,13 @@ async def accepts(port: int) -> bool:
 def client_of(port: int) -> httpx.AsyncClient:
     """A client that is patient: it shares the machine with five hundred others."""
     return httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=20)
+
+
+async def closed(writer: asyncio.StreamWriter) -> None:
+    """Close a connection, whatever its other end did to it."""
+    writer.close()
+    with contextlib.suppress(ConnectionError, ssl.SSLError):
+        await writer.wait_closed()
 
 
 @pytest.fixture
@@ -74,7 +81,7 @@ async def served(port: int, authority: Authority) -> str:
     context = ssl.create_default_context(cafile=authority.certificate)
     _, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context)
     names = writer.get_extra_info("peercert")["subject"]
-    writer.close()
+    await closed(writer)
     return str(dict(pair for part in names for pair in part)["commonName"])
 
 
@@ -82,7 +89,7 @@ async def test_a_certificate_is_replaced_while_requests_come_in_and_none_fails_t
     authority: Authority, tmp_path: Path
 ) -> None:
     context = ssl.create_default_context(cafile=authority.certificate)
-    answered = 0
+    answered, over = 0, asyncio.Event()
     async with listening(**in_use(authority, tmp_path, "first")) as port:
 
         async def ask(client: httpx.AsyncClient) -> httpx.Response:
@@ -94,7 +101,7 @@ async def test_a_certificate_is_replaced_while_requests_come_in_and_none_fails_t
 
         async def ask_on() -> None:
             nonlocal answered
-            while True:
+            while not over.is_set():
                 async with httpx.AsyncClient(verify=context, trust_env=False) as client:
                     for _ in range(3):
                         response = await ask(client)
@@ -120,7 +127,8 @@ async def test_a_certificate_is_replaced_while_requests_come_in_and_none_fails_t
         assert await served(port, authority) == "second"
         for task in asking:
             assert not task.done(), task.exception()
-            task.cancel()
+        over.set()
+        await asyncio.gather(*asking)
 
 
 async def _more(check: object) -> bool:
@@ -152,9 +160,7 @@ async def test_five_hundred_slow_clients_are_cut_and_nobody_else_notices() -> No
                         await writer.drain()
                     with contextlib.suppress(TimeoutError):
                         await asyncio.wait_for(reader.read(1000), 1)
-            writer.close()
-            with contextlib.suppress(ConnectionError):
-                await writer.wait_closed()
+            await closed(writer)
             return time.monotonic() - began
 
         slow = asyncio.gather(*(dribble(number) for number in range(500)))
