@@ -129,24 +129,9 @@ def requests(service: str, topics: Iterable[str]) -> list[Frame]:
     ]
 
 
-def news_queue(owner: str, token: str) -> str:
-    """Where one process hears of events as they happen."""
-    return f"{owner}.news.{token}"
-
-
-def news(name: str) -> Frame:
-    """What declares the queue of one process that hears events for as long as it is connected."""
-    return Queue.Declare(queue=name, exclusive=True, arguments={"x-queue-type": "classic"})
-
-
-def news_of(name: str, topics: Iterable[str]) -> list[Frame]:
-    """What leads these events to it."""
-    return [Queue.Bind(queue=name, exchange=EVENTS, routing_key=topic) for topic in topics]
-
-
 def replies(name: str) -> Frame:
     """What declares one connection's reply queue."""
-    return Queue.Declare(queue=name, exclusive=True, arguments={"x-queue-type": "classic"})
+    return _of_one_process(name)
 
 
 def replies_to(name: str, key: str) -> Frame:
@@ -156,18 +141,13 @@ def replies_to(name: str, key: str) -> Frame:
 
 def presence(name: str, *keys: str) -> list[Frame]:
     """What declares the queue of one process that hears of presence; it goes with the connection."""
-    return [
-        Queue.Declare(queue=name, exclusive=True, arguments={"x-queue-type": "classic"}),
-        *(Queue.Bind(queue=name, exchange=PRESENCE, routing_key=key) for key in keys),
-    ]
+    return _heard(name, PRESENCE, keys)
 
 
 def tidings(name: str, *keys: str) -> list[Frame]:
-    """What declares the queue of one process that hears events of these topics as long as it is connected."""
-    return [
-        Queue.Declare(queue=name, exclusive=True, arguments={"x-queue-type": "classic"}),
-        *(Queue.Bind(queue=name, exchange=EVENTS, routing_key=key) for key in keys),
-    ]
+    """What declares the queue of one process that hears events of these topics (and of others, said before) as long as
+    it is connected."""
+    return _heard(name, EVENTS, keys)
 
 
 def work(service: str, topic: str, *, exchange: str) -> list[Frame]:
@@ -180,6 +160,14 @@ def work(service: str, topic: str, *, exchange: str) -> list[Frame]:
     }
     home = Queue.Bind(queue=name, exchange=RETURNS, routing_key=way_home("*", name))
     return [*_queue(name, "quorum", exchange, [topic], arguments), home]
+
+
+def _of_one_process(name: str) -> Frame:
+    return Queue.Declare(queue=name, exclusive=True, arguments={"x-queue-type": "classic"})
+
+
+def _heard(name: str, exchange: str, keys: Iterable[str]) -> list[Frame]:
+    return [_of_one_process(name), *(Queue.Bind(queue=name, exchange=exchange, routing_key=key) for key in keys)]
 
 
 def _queue(

@@ -12,6 +12,7 @@ import time
 from collections import OrderedDict, defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from hashlib import blake2b
 from typing import Any
 
@@ -19,6 +20,7 @@ from prometheus_client import Counter, Gauge
 from starlette.types import Scope
 
 from broker.lane import Answer
+from contracts.presence import Cache as Declared
 from contracts.presence import Offer, Stale
 from edge_api.responses import Response
 
@@ -45,13 +47,6 @@ class Entry:
     size: int
 
 
-@dataclass(slots=True, eq=False)
-class Fill:
-    """A question on its way."""
-
-    answer: "asyncio.Task[Answer]"
-
-
 class Cache:
     """Answers of the operations whose manifests allow it."""
 
@@ -59,7 +54,8 @@ class Cache:
         self._max_bytes = max_bytes
         self._bytes = 0
         self._entries: OrderedDict[Key, Entry] = OrderedDict()
-        self._fills: dict[Key, Fill] = {}
+        self._fills: dict[Key, asyncio.Future[Answer]] = {}
+        """The questions on their way."""
         self._tags: dict[Key, list[Tag]] = {}
         self._tagged: defaultdict[Tag, set[Key]] = defaultdict(set)
         self._rules: dict[str, list[tuple[str, Stale]]] = {}
@@ -83,17 +79,17 @@ class Cache:
         ask: Callable[[], Awaitable[Answer]],
     ) -> Answer | Response:
         """Ask, or wait for somebody who does. Raises what `ask` raises."""
-        if not self._is_kept(offer):
+        if offer.cache is None or not self._is_kept(offer.cache):
             PASSED.inc()
             return await ask()
         key = _key(offer, scope)
         fill = self._fills.get(key)
         if fill is None or _wants_anew(headers):
             FILLED.inc()
-            fill = self._begin(key, offer, params, ask)
+            fill = self._begin(key, offer.cache, params, ask)
         else:
             JOINED.inc()
-        answer = await asyncio.shield(fill.answer)
+        answer = await asyncio.shield(fill)
         if answer.refused:
             return answer
         entry = self._entries.get(key)
@@ -128,36 +124,31 @@ class Cache:
         for topic, data in json.loads(news):
             self.news(topic, data)
 
-    def _is_kept(self, offer: Offer) -> bool:
-        return (
-            offer.cache is not None
-            and self._max_bytes > 0
-            and all(stale.event in self._heard for stale in offer.cache.stale)
-        )
+    def _is_kept(self, cache: Declared) -> bool:
+        return self._max_bytes > 0 and all(stale.event in self._heard for stale in cache.stale)
 
-    def _begin(self, key: Key, offer: Offer, params: Mapping[str, str], ask: Callable[[], Awaitable[Answer]]) -> Fill:
+    def _begin(
+        self, key: Key, cache: Declared, params: Mapping[str, str], ask: Callable[[], Awaitable[Answer]]
+    ) -> asyncio.Future[Answer]:
         self._drop(key)
-        fill = Fill(asyncio.ensure_future(ask()))
-        self._fills[key] = fill
+        fill = self._fills[key] = asyncio.ensure_future(ask())
         self._tags[key] = [
-            (stale.event, offer.topic, None if stale.field is None else params.get(stale.field, ""))
-            for stale in (offer.cache.stale if offer.cache else ())
+            (stale.event, key[0], None if stale.field is None else params.get(stale.field, "")) for stale in cache.stale
         ]
         for tag in self._tags[key]:
             self._tagged[tag].add(key)
-        seconds = offer.cache.seconds if offer.cache else 0
-        fill.answer.add_done_callback(lambda _: self._end(key, fill, seconds))
+        fill.add_done_callback(partial(self._end, key, cache.seconds))
         return fill
 
-    def _end(self, key: Key, fill: Fill, seconds: int) -> None:
-        failed = fill.answer.cancelled() or fill.answer.exception() is not None or fill.answer.result().refused
+    def _end(self, key: Key, seconds: int, fill: asyncio.Future[Answer]) -> None:
+        failed = fill.cancelled() or fill.exception() is not None or fill.result().refused
         if self._fills.get(key) is not fill:
             return  # something has made it stale meanwhile
         del self._fills[key]
         if failed:
             self._drop(key)
             return
-        entry = _entry(fill.answer.result(), seconds)
+        entry = _entry(fill.result(), seconds)
         self._entries[key] = entry
         self._bytes += entry.size
         while self._bytes > self._max_bytes:

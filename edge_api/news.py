@@ -56,17 +56,17 @@ class News:
     async def _bind(self, channel: Channel) -> None:
         offers = [target.offer for target in self._routes.table.targets if target.offer.cache is not None]
         wanted = sorted({topic for offer in offers for topic in _stale(offer)} - self._bound)
-        for binding in topology.news_of(self._queue, wanted[:MOST_TOPICS]):
-            await channel.call(binding)
+        await channel.call(*topology.tidings(self._queue, *wanted[:MOST_TOPICS]))
         if channel is self._channel:
             self._bound |= set(wanted[:MOST_TOPICS])
             self._cache.hears(self._bound, offers)
 
     async def _set_up(self, wire: Wire) -> None:
         channel = await wire.channel()
-        self._queue = topology.news_queue(self._owner, new_token())
+        self._queue = topology.tidings_queue(self._owner, new_token())
         channel.on_content = self._heard
-        await channel.call(topology.news(self._queue), commands.Basic.Consume(queue=self._queue, no_ack=True))
+        consume = commands.Basic.Consume(queue=self._queue, no_ack=True)
+        await channel.call(*topology.tidings(self._queue), consume)
         self._bound, self._generation, self._channel = frozenset(), -1, channel
 
     def _heard(self, message: Delivery | Returned) -> None:
