@@ -21,7 +21,7 @@ from broker.lane import (
     Requester,
 )
 from broker.reconnecting import BrokerAwayError
-from contracts.base import RefusalKind, deadline_passed, nobody_there
+from contracts.base import Caller, RefusalKind, deadline_passed, nobody_there
 from contracts.presence import Route
 from edge_api import reading
 from edge_api.accepting import PLAIN, must_accept
@@ -102,28 +102,12 @@ class Gateway:
         if cacheable and (found := self._cache.find(cacheable, scope, headers)):
             return found
         params = reading.fields_in_url(target.route, in_path, scope["query_string"])
-        if target.route.headers:
-            params = {**params, **reading.fields_in_headers(target.route, headers)}
-        wait = reading.seconds_to_wait(target.route, headers)
-        if wait and target.route.wait:
-            params = {**params, target.route.wait: str(wait)}
-        key = reading.idempotency_key(headers) if target.keeps_answers else None
-        request = Request(
-            topic=target.offer.topic,
-            params=params,
-            body=await reading.body_of(target.route, incoming),
-            deadline=time.time() + ANSWER_WITHIN_SECONDS + wait,
-            request_id=visit.request_id,
-            caller=caller,
-            idempotency_key=key,
-            traceparent=reading.traceparent(headers),
-            repeatable=key is not None or target.offer.kind == "query",
-        )
+        request = await _request(target, params, caller, incoming, visit)
         if target.parts:
             return await composed(target.parts, request, self._ask)
         if cacheable:
             ask = partial(self._ask, target, request)
-            answer = await self._cache.fill(cacheable, scope, headers, params, ask)
+            answer = await self._cache.fill(cacheable, scope, headers, request.params, ask)
             return answer if isinstance(answer, Response) else respond(answer, target.route, request)
         answer = await self._ask(target, request)
         if answer.news is not None:
@@ -145,6 +129,28 @@ class Gateway:
         except tuple(_FAILURES) as error:
             kind = next(kind for failure, kind in _FAILURES.items() if isinstance(error, failure))
             raise RefusedError(kind()) from error
+
+
+async def _request(target: Target, params: dict[str, str], caller: Caller, incoming: Incoming, visit: Visit) -> Request:
+    """What the service is asked. Raises RefusedError, ClientGoneError."""
+    route, headers = target.route, incoming.headers
+    if route.headers:
+        params = {**params, **reading.fields_in_headers(route, headers)}
+    wait = reading.seconds_to_wait(route, headers)
+    if wait and route.wait:
+        params = {**params, route.wait: str(wait)}
+    key = reading.idempotency_key(headers) if target.keeps_answers else None
+    return Request(
+        topic=target.offer.topic,
+        params=params,
+        body=await reading.body_of(route, incoming),
+        deadline=time.time() + ANSWER_WITHIN_SECONDS + wait,
+        request_id=visit.request_id,
+        caller=caller,
+        idempotency_key=key,
+        traceparent=reading.traceparent(headers),
+        repeatable=key is not None or target.offer.kind == "query",
+    )
 
 
 def respond(answer: Answer, route: Route, request: Request) -> Response:

@@ -229,11 +229,9 @@ async def list_users(question: ListUsers, tx: Transaction) -> Page[User] | Refus
 
 @service.answers(SuspendUser, http=Http("PUT", "/users/{id}/suspension", who="staff"))
 async def suspend_user(ask: SuspendUser, tx: Transaction, caller: Caller) -> User | Refusal:
-    if ask.id == caller.id:
-        return not_yourself()
-    user = await store.locked_user(tx.session, ask.id)
-    if user is None:
-        return no_such_user()
+    user = await _somebody_else(ask.id, tx, caller)
+    if isinstance(user, Refusal):
+        return user
     if ask.suspended and user.suspended_at is None:
         user.suspended_at = datetime.now(UTC)
         await revoking.end_all_sessions(tx, user)
@@ -244,15 +242,20 @@ async def suspend_user(ask: SuspendUser, tx: Transaction, caller: Caller) -> Use
 
 @service.answers(AssignRoles, http=Http("PUT", "/users/{id}/roles", who="staff"))
 async def assign_roles(ask: AssignRoles, tx: Transaction, caller: Caller) -> User | Refusal:
-    if ask.id == caller.id:
-        return not_yourself()
-    user = await store.locked_user(tx.session, ask.id)
-    if user is None:
-        return no_such_user()
+    user = await _somebody_else(ask.id, tx, caller)
+    if isinstance(user, Refusal):
+        return user
     if ask.roles != set(user.roles):
         user.roles = sorted(ask.roles)
         await revoking.void_access_tokens(tx, user)
     return _seen(user)
+
+
+async def _somebody_else(id: UUID, tx: Transaction, caller: Caller) -> UserRow | Refusal:
+    """This user, locked: nobody shuts themselves out."""
+    if id == caller.id:
+        return not_yourself()
+    return await store.locked_user(tx.session, id) or no_such_user()
 
 
 # --- what edges ask ---------------------------------------------------------------------------------------------------
