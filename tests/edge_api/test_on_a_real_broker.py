@@ -209,6 +209,19 @@ async def process(amqp: str, **environment: str) -> AsyncIterator[asyncio.subpro
         await edge_process.communicate()
 
 
+@asynccontextmanager
+async def served(amqp: str) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of an edge in a process of its own, which has found the service."""
+    port = str(free_port())
+    async with (
+        serving(plug(), amqp_url=amqp, database_url=None),
+        process(amqp, HEDGEROW_PORT=port),
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client,
+    ):
+        await eventually(lambda: reachable(client), within=15)
+        yield client
+
+
 async def reachable(client: httpx.AsyncClient) -> bool:
     try:
         return (await client.get("/greetings/Ann")).status_code == 200
@@ -242,12 +255,7 @@ async def refuses(port: str) -> bool:
 
 @pytest.mark.parametrize("size", [(1 << 20) + 1, 20 << 20])
 async def test_a_large_body_is_refused_over_a_real_connection(amqp: str, size: int) -> None:
-    port = str(free_port())
-    async with AsyncExitStack() as stack:
-        await stack.enter_async_context(serving(plug(), amqp_url=amqp, database_url=None))
-        await stack.enter_async_context(process(amqp, HEDGEROW_PORT=port))
-        client = await stack.enter_async_context(httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}"))
-        await eventually(lambda: reachable(client), within=15)
+    async with served(amqp) as client:
         headers = {"content-type": "application/json"}
         for content in (b" " * size, chunks(size)):
             response = await client.post("/greetings", content=content, headers=headers)
@@ -256,26 +264,16 @@ async def test_a_large_body_is_refused_over_a_real_connection(amqp: str, size: i
 
 
 async def test_a_body_in_chunks_that_make_no_sense_is_refused(amqp: str) -> None:
-    port = str(free_port())
-    async with AsyncExitStack() as stack:
-        await stack.enter_async_context(serving(plug(), amqp_url=amqp, database_url=None))
-        await stack.enter_async_context(process(amqp, HEDGEROW_PORT=port))
-        client = await stack.enter_async_context(httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}"))
-        await eventually(lambda: reachable(client), within=15)
-        reader, writer = await asyncio.open_connection("127.0.0.1", int(port))
-        stack.callback(writer.close)
+    async with served(amqp) as client:
+        reader, writer = await asyncio.open_connection("127.0.0.1", client.base_url.port)
         writer.write(b"POST /greetings HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n")
         writer.write(b"Transfer-Encoding: chunked\r\n\r\nzz\r\n{}\r\n0\r\n\r\n")
         assert b" 400 " in await reader.readline()
+        writer.close()
 
 
 async def test_path_and_headers_come_in_as_they_were_sent(amqp: str) -> None:
-    port = str(free_port())
-    async with AsyncExitStack() as stack:
-        await stack.enter_async_context(serving(plug(), amqp_url=amqp, database_url=None))
-        await stack.enter_async_context(process(amqp, HEDGEROW_PORT=port))
-        client = await stack.enter_async_context(httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}"))
-        await eventually(lambda: reachable(client), within=15)
+    async with served(amqp) as client:
         assert (await client.get("/greetings/a%2Fb")).json() == {"words": "Hello, a/b!"}
         assert (await client.get("/greetings/%FF")).json()["type"] == "/problems/malformed-url"
         not_ascii = {b"authorization": "Bearer é".encode()}
