@@ -61,6 +61,7 @@ class Shipper:
                         pause = FIRST_PAUSE
                         self._news.wait()
             except OSError:
+                self._news.set()  # What was under way is still to be sent, whether or not more comes.
                 time.sleep(pause)
                 pause = min(LONGEST_PAUSE, pause * 2)
 
@@ -81,6 +82,7 @@ class Shipper:
 
 def _must_be_open(collector: socket.socket) -> None:
     """A connection that the collector has closed still takes what is sent, once. Raises OSError."""
-    can_be_read, _, _ = select.select([collector], [], [], 0)
-    if can_be_read and collector.recv(1024) == b"":
+    to_read = select.poll()
+    to_read.register(collector, select.POLLIN)
+    if to_read.poll(0) and collector.recv(1024) == b"":
         raise ConnectionResetError

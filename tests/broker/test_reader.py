@@ -40,6 +40,7 @@ async def administrator(shared_database: str) -> AsyncIterator[asyncpg.Connectio
 @pytest_asyncio.fixture(loop_scope="module")
 async def database(shared_database: str, administrator: asyncpg.Connection) -> AsyncIterator[Database]:
     await administrator.execute("TRUNCATE gate")
+    await nobody_left(administrator)
     database = Database(shared_database, service="tests", says=frozenset())
     yield database
     await database.close()
@@ -77,6 +78,15 @@ async def at_work(administrator: asyncpg.Connection, expected: int) -> None:
 async def end_connections(administrator: asyncpg.Connection) -> int:
     """End the readers' connections; returns how many there were."""
     return len(await administrator.fetch(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {HERE}"))
+
+
+async def nobody_left(administrator: asyncpg.Connection) -> None:
+    """Wait until no reader has a connection."""
+
+    async def check() -> bool:
+        return await administrator.fetchval(f"SELECT count(*) FROM pg_stat_activity WHERE {HERE}") == 0
+
+    await eventually(check, within=5)
 
 
 async def test_rows_are_found(reader: Reader) -> None:
@@ -221,11 +231,7 @@ async def test_no_connection_outlives_the_database(database: Database, administr
     await database.reader.fetch("SELECT 1")
     await database.close()
     await asking
-
-    async def check() -> bool:
-        return await end_connections(administrator) == 0
-
-    await eventually(check, within=5)
+    await nobody_left(administrator)
 
 
 def _look(statement: str, *, within: float = 5) -> Request:

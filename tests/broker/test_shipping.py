@@ -46,6 +46,7 @@ def test_a_collector_that_comes_back_gets_what_was_said_meanwhile(shipping_to: S
         until(lambda: first.lines == ["before"])
     shipper.add("meanwhile\n")
     with collecting(first.port) as second:
+        until(lambda: second.lines == ["meanwhile"])
         shipper.add("after\n")
         until(lambda: second.lines == ["meanwhile", "after"])
 
