@@ -11,6 +11,8 @@ from typing import Protocol
 import pytest
 import pytest_asyncio
 from hypothesis.configuration import set_hypothesis_home_dir
+from xdist.remote import Producer
+from xdist.scheduler.loadfile import LoadFileScheduling
 
 from broker import topology
 from broker.service import Service
@@ -43,9 +45,39 @@ def pytest_collection_finish() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What runs in parallel are files, in this order: those that start platforms take longest, those without servers
-    are shortest. (`--dist loadgroup` would not do: with pytest 9.2, pytest-xdist 3.8 ignores the groups.)"""
-    items.sort(key=lambda item: (item.path.parent.name != "system", item.get_closest_marker("servers") is None))
+    """What takes longest starts first, and platforms start one after the other: each takes both cores for a while."""
+    kinds: dict[tuple[float, float], list[Path]] = {}
+    for item in items:
+        files = kinds.setdefault(_span(item), [])
+        if item.path not in files[-1:]:
+            files.append(item.path)
+    starts: dict[Path, float] = {}
+    for (first, last), files in kinds.items():
+        for number, path in enumerate(files):
+            starts.setdefault(path, first + (last - first) * number / len(files))
+    items.sort(key=lambda item: starts[item.path])
+
+
+def _span(item: pytest.Item) -> tuple[float, float]:
+    """Between which moments the files of its kind start, in fractions of the run."""
+    if item.path.parent.name == "system":
+        return (-1, -1)
+    if item.path.parent.name == "apart":
+        return (-0.1, 0.5)
+    return (0, 0.9) if item.get_closest_marker("servers") else (1, 1)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadFileScheduling:
+    """Files run in parallel; those of the common platform follow each other, so that it is started once. (`--dist
+    loadgroup` would not do: with pytest 9.2, pytest-xdist 3.8 ignores the groups.)"""
+    return _ByPlatform(config, log)
+
+
+class _ByPlatform(LoadFileScheduling):  # type: ignore[misc]
+    def _split_scope(self, nodeid: str) -> str:
+        file: str = super()._split_scope(nodeid)
+        folder, _, _ = file.rpartition("/")
+        return folder if folder == "tests/system" else file
 
 
 @pytest.fixture(autouse=True, scope="session")

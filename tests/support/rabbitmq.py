@@ -1,6 +1,7 @@
 """A RabbitMQ node that tests may hurt; whoever does has it for itself meanwhile."""
 
 import asyncio
+import os
 import signal
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -38,6 +39,7 @@ class OwnRabbitMq:
     def stalled(self) -> Iterator[None]:
         """While the block lasts the node does nothing, and its connections stand."""
         self._server.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, self._server.pid, os.WSTOPPED)  # all of its threads
         try:
             yield
         finally:
