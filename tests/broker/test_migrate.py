@@ -25,7 +25,7 @@ SERVICES = ("catalog", "orders", "payments", "users")
 VERSIONS = {"alembic_version", "alembic_version_platform"}
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def upgraded_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     """As where no tests run."""
     monkeypatch.setattr("broker.migrate._upgrade", APART)
@@ -64,12 +64,14 @@ def _tables(connection: Connection) -> set[str]:
     return set(inspect(connection).get_table_names())
 
 
+@pytest.mark.usefixtures("upgraded_apart")
 async def test_instances_that_start_together_take_turns(database: str, engine: AsyncEngine) -> None:
     await asyncio.gather(*(migrate(database, "workers.catalog.migrations") for _ in range(4)))
     async with engine.connect() as connection:
         assert await connection.run_sync(_tables) >= {"outbox", "inbox", "products", *VERSIONS}
 
 
+@pytest.mark.usefixtures("upgraded_apart")
 async def test_nothing_is_done_when_nothing_is_due(database: str, engine: AsyncEngine) -> None:
     await migrate(database, "workers.catalog.migrations")
     async with engine.connect() as connection:
@@ -90,6 +92,7 @@ async def test_a_database_that_is_newer_than_the_code_is_refused(
         await migrate(database, "workers.catalog.migrations")
 
 
+@pytest.mark.usefixtures("upgraded_apart")
 async def test_a_migration_that_fails_is_said_to(database: str, engine: AsyncEngine) -> None:
     async with engine.begin() as connection:
         await connection.exec_driver_sql("CREATE TABLE products (in_the_way text)")

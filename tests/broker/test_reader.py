@@ -84,7 +84,7 @@ async def nobody_left(administrator: asyncpg.Connection) -> None:
     """Wait until no reader has a connection."""
 
     async def check() -> bool:
-        return await administrator.fetchval(f"SELECT count(*) FROM pg_stat_activity WHERE {HERE}") == 0
+        return bool(await administrator.fetchval(f"SELECT count(*) FROM pg_stat_activity WHERE {HERE}") == 0)
 
     await eventually(check, within=5)
 

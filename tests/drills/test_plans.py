@@ -92,6 +92,15 @@ def test_the_page_has_every_run_and_what_went_wrong() -> None:
     assert "| inbox | 7 | Every message had one effect … | Every message had one effect (2) | ✓ |" in page
 
 
+def test_drills_of_one_kind_leave_what_the_page_says_of_the_others() -> None:
+    before = made_of([right(WORKERS), right(sell_out(3))])
+    page = made_of([right(sell_out(4))], before)
+    assert "| workers | 1 | 7 |" in page
+    assert "| 4 | –" in page
+    assert "| 3 | –" not in page
+    assert page.count("\n## ") == before.count("\n## ") == 3
+
+
 class Grounds:
     """Platforms that are made for drills which do nothing."""
 

@@ -166,7 +166,7 @@ async def _insist(requester: Requester, body: bytes, answered: Counter[bytes]) -
         try:
             answer = await requester.request(replace(asking(body, within=30), repeatable=True))
         except BrokerAwayError:
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(0.2)
         else:
             answered[answer.body] += 1
             return answer.body
