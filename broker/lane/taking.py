@@ -1,8 +1,8 @@
 """What becomes of a request that was delivered, whoever carries it.
 
-Promise: one that may have killed a worker is tried alone, and refused when it did so twice; work past its deadline is
-never started, however long it waited in a prefetch buffer; nothing is written to an address that is not a reply queue.
-A request is acknowledged when its reply is sent, or its copy is confirmed or given up.
+Promise: one that may have killed a worker is tried alone, and refused when it did so three times; work past its
+deadline is never started, however long it waited in a prefetch buffer; nothing is written to an address that is not a
+reply queue. A request is acknowledged when its reply is sent, or its copy is confirmed or given up.
 """
 
 import asyncio
@@ -19,9 +19,13 @@ from broker.reconnecting import BrokerAwayError
 from broker.telemetry import LANE_DROPPED, REDELIVERIES, log
 from contracts.base import request_failed, request_poisoned
 
+TOPIC, DEATHS = "suspected-topic", "suspected-deaths"
+"""Headers of what is tried alone: what it was sent to, and how often the service has died of it meanwhile."""
 PREFETCH = 64
+TRIES_ALONE = 2
+"""After a first death. With one, whoever happens to be tried when something else ends the service would be refused."""
 REQUEST_BODY_KEPT = 100_000
-"""How many bytes of a request that killed the service twice are kept."""
+"""How many bytes of a request that was refused so are kept."""
 KEEP_WITHIN = 30.0
 """How long keeping it may take, in seconds; its caller has been answered."""
 
@@ -72,17 +76,20 @@ class Taking:
             await request.acknowledge()
 
     async def take_suspect(self, request: Delivered) -> None:
-        """Answer what was set aside; what is delivered again here has killed the service twice."""
-        topic = str(request.properties.headers.get("suspected-topic", ""))
+        """Answer what was set aside; what is delivered again here was tried when the service died."""
+        topic, died = str(request.properties.headers.get(TOPIC, "")), _deaths(request) + 1
         # A suspect that ended this process before its original is acknowledged would come back as a new one.
         async with self._setting_aside:
             pass
         if not request.redelivered:
             await self._answer(request, topic)
+        elif died < TRIES_ALONE:
+            log.warning("a request was tried alone when the service died, it is tried once more", topic=topic)
+            await self._set_aside(request, topology.REQUESTS, topology.suspects_key(self._service), died=died)
         else:
-            log.error("a request killed the service twice, it is kept in the dead letters", topic=topic)
+            log.error("a request killed the service again and again, it is kept in the dead letters", topic=topic)
             await self._reply(request, refuse(request_poisoned()), request.deadline)
-            await self._set_aside(request, topology.DEAD_LETTERS, topology.suspects_queue(self._service))
+            await self._set_aside(request, topology.DEAD_LETTERS, topology.suspects_queue(self._service), died=died)
         await request.acknowledge()
 
     async def _answer(self, delivered: Delivered, topic: str) -> None:
@@ -117,7 +124,7 @@ class Taking:
             LANE_DROPPED.labels("reply-not-sent").inc()
             log.warning("a reply could not be sent", topic=request.key, error=error)
 
-    async def _set_aside(self, request: Delivered, exchange: str, key: str) -> None:
+    async def _set_aside(self, request: Delivered, exchange: str, key: str, *, died: int = 0) -> None:
         """Pass a copy on. One that can't be passed on is given up: a request that stays unacknowledged would block
         those behind it."""
         properties, for_later = request.properties, exchange == topology.DEAD_LETTERS
@@ -126,7 +133,7 @@ class Taking:
                 exchange,
                 key,
                 request.body[:REQUEST_BODY_KEPT] if for_later else request.body,
-                {"suspected-topic": request.key, **properties.headers},
+                {TOPIC: request.key, **properties.headers, DEATHS: died},
                 mandatory=True,
                 within=KEEP_WITHIN if for_later else max(0.0, request.deadline - time.time()),
                 persistent=for_later,
@@ -137,3 +144,8 @@ class Taking:
         except (BrokerAwayError, PublishRefusedError) as error:
             LANE_DROPPED.labels("not-set-aside").inc()
             log.error("a request that was delivered again is lost", topic=request.key, error=error)
+
+
+def _deaths(request: Delivered) -> int:
+    died = request.properties.headers.get(DEATHS)
+    return died if isinstance(died, int) else 0

@@ -67,9 +67,9 @@ async def test_what_a_killed_worker_had_begun_is_answered_by_another(lane: Lane,
 
 
 async def test_a_request_that_kills_whoever_tries_it_is_refused_and_kept(lane: Lane, spawn: Spawn) -> None:
-    workers = [await spawn(lane.amqp) for _ in range(2)]
+    workers = [await spawn(lane.amqp) for _ in range(3)]
     requester = await lane.requester()
-    await consumers(lane, 2)
+    await consumers(lane, 3)
     asked = asyncio.create_task(ask(requester, Die(word="now")))
     await asyncio.wait_for(asyncio.gather(*(worker.wait() for worker in workers)), 10)
     async with running(service, amqp_url=lane.amqp, database_url=None):
@@ -99,10 +99,8 @@ async def test_workers_that_finish_in_any_order_and_are_killed_meanwhile_lose_no
     await eventually(lambda: done(300))
     doomed[1].kill()
     answers = await asyncio.gather(*asked)
-    refused = [word for word, answer in zip(words, answers, strict=True) if answer == request_poisoned()]
-    assert len(refused) <= 2, "only what was tried alone when a worker was killed"
     answered = [answer.word for answer in answers if isinstance(answer, Echo)]
-    assert answered == [word for word in words if word not in refused]
+    assert answered == words
     assert set(answered) <= set(os.listdir(tmp_path))
 
 
