@@ -1,5 +1,7 @@
 """The wiring of the edge."""
 
+from typing import TYPE_CHECKING
+
 from broker.exposition import measure_lag_forever
 from broker.front_door import FrontDoor
 from broker.lane import Requester
@@ -25,6 +27,9 @@ from edge_api.routing import Routes
 from edge_api.settings import Settings
 from edge_api.vitals import vitals
 
+if TYPE_CHECKING:
+    from edge_api.shared_answers import SharedAnswers
+
 
 def edge(settings: Settings) -> Door:
     """The edge on a real broker. It connects when its lifespan starts, and serves even while the broker is away."""
@@ -44,9 +49,9 @@ def edge(settings: Settings) -> Door:
         "keys": lambda: keys_target(routes, login=settings.keys_login) is not None,
         "revocations": lambda: revocations.are_known,
     }
-    cache = Cache(settings.cache_bytes)
+    store, answers, beside = _shared(settings.redis_url)
+    cache = Cache(settings.cache_bytes, shared=answers)
     news = News(link, routes, cache, owner=owner)
-    store, beside = _store(settings.redis_url)
     limits = Limits(settings.rates, store, Clients(settings.trusted_proxies))
     links = {"publishing": carrier.publishing, "presence": link}
     lifespan = lifespan_of(
@@ -65,14 +70,16 @@ def edge(settings: Settings) -> Door:
     return assemble(routes, requester, authenticator, limits, checks, lifespan, capacity=capacity, cache=cache)
 
 
-def _store(redis_url: str | None) -> tuple[Store, tuple[Forever, ...]]:
-    """Where limits are kept, and what runs beside it."""
+def _shared(redis_url: str | None) -> tuple[Store, "SharedAnswers | None", tuple[Forever, ...]]:
+    """Where limits are kept, and answers beside the edge's own memory, and what runs for that."""
     if redis_url is None:
-        return Memory(), ()
-    from edge_api.shared_limits import Shared  # only here: the client takes 8 MB, and most edges have no Redis
+        return Memory(), None, ()
+    # Only here: the client takes 8 MB, and most edges have no Redis.
+    from edge_api.shared_answers import SharedAnswers
+    from edge_api.shared_limits import Shared
 
-    shared = Shared(redis_url, Memory())
-    return shared, (shared.stay_connected,)
+    limits, answers = Shared(redis_url, Memory()), SharedAnswers(redis_url)
+    return limits, answers, (limits.stay_connected, answers.stay_connected)
 
 
 def assemble(

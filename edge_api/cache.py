@@ -2,8 +2,8 @@
 
 Promise: what is given again was true when somebody asked or later. Events make answers stale; one that was on its way
 when such an event came is delivered to those who waited for it and not kept; while events can't be heard, nothing is
-kept at all. Any number of clients who want the same at once cost one question. What is kept is bounded in bytes, and
-who was asked for least recently goes first.
+kept at all. Any number of clients who want the same at once cost one question, and with a Redis any number of edges.
+What is kept is bounded in bytes, and who was asked for least recently goes first.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from hashlib import blake2b
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from prometheus_client import Counter, Gauge
 from starlette.types import Scope
@@ -24,9 +24,12 @@ from contracts.presence import Cache as Declared
 from contracts.presence import Offer, Stale
 from edge_api.responses import Response
 
+if TYPE_CHECKING:
+    from edge_api.shared_answers import SharedAnswers
+
 CACHED = Counter("hedgerow_http_cached", "Requests for what may be cached, by how they were answered.", ["outcome"])
 BYTES = Gauge("hedgerow_http_cache_bytes", "What the cache holds.")
-HIT, JOINED, FILLED, PASSED = map(CACHED.labels, ("hit", "joined", "filled", "passed"))
+HIT, JOINED, SHARED, FILLED, PASSED = map(CACHED.labels, ("hit", "joined", "shared", "filled", "passed"))
 OVERHEAD = 1024
 """Bytes that an entry takes beside its body."""
 MAX_BYTES = 64 << 20
@@ -47,14 +50,22 @@ class Entry:
     size: int
 
 
+class Fill(NamedTuple):
+    """An answer, and for how many seconds it may be given again."""
+
+    answer: Answer
+    seconds: float
+
+
 class Cache:
     """Answers of the operations whose manifests allow it."""
 
-    def __init__(self, max_bytes: int = MAX_BYTES) -> None:
+    def __init__(self, max_bytes: int = MAX_BYTES, *, shared: "SharedAnswers | None" = None) -> None:
         self._max_bytes = max_bytes
+        self._shared = shared
         self._bytes = 0
         self._entries: OrderedDict[Key, Entry] = OrderedDict()
-        self._fills: dict[Key, asyncio.Future[Answer]] = {}
+        self._fills: dict[Key, asyncio.Future[Fill]] = {}
         """The questions on their way."""
         self._tags: dict[Key, list[Tag]] = {}
         self._tagged: defaultdict[Tag, set[Key]] = defaultdict(set)
@@ -83,13 +94,12 @@ class Cache:
             PASSED.inc()
             return await ask()
         key = _key(offer, scope)
-        fill = self._fills.get(key)
-        if fill is None or _wants_anew(headers):
-            FILLED.inc()
-            fill = self._begin(key, offer.cache, params, ask)
+        fill, anew = self._fills.get(key), _wants_anew(headers)
+        if fill is None or anew:
+            fill = self._begin(key, offer.cache, params, ask, anew=anew)
         else:
             JOINED.inc()
-        answer = await asyncio.shield(fill)
+        answer, _ = await asyncio.shield(fill)
         if answer.refused:
             return answer
         entry = self._entries.get(key)
@@ -105,6 +115,8 @@ class Cache:
         for offer in offers:
             for stale in offer.cache.stale if offer.cache else ():
                 self._rules.setdefault(stale.event, []).append((offer.topic, stale))
+        if self._shared:
+            self._shared.strike_everything()
 
     def is_deaf(self) -> None:
         """Events may have been missed: everything is forgotten, and nothing is kept until they are heard again."""
@@ -115,9 +127,12 @@ class Cache:
     def news(self, topic: str, data: Any) -> None:
         """Forget what this event makes stale; `data` of None stands for any such event."""
         for operation, stale in self._rules.get(topic, ()):
-            for tag in list(self._struck(topic, operation, stale, data)):
+            struck = list(self._struck(topic, operation, stale, data))
+            for tag in struck:
                 for key in list(self._tagged.get(tag, ())):
                     self._drop(key)
+            if self._shared:
+                self._shared.strike(map(_word, struck))
 
     def told(self, news: str) -> None:
         """The same for the news of an answer."""
@@ -128,27 +143,52 @@ class Cache:
         return self._max_bytes > 0 and all(stale.event in self._heard for stale in cache.stale)
 
     def _begin(
-        self, key: Key, cache: Declared, params: Mapping[str, str], ask: Callable[[], Awaitable[Answer]]
-    ) -> asyncio.Future[Answer]:
+        self,
+        key: Key,
+        cache: Declared,
+        params: Mapping[str, str],
+        ask: Callable[[], Awaitable[Answer]],
+        *,
+        anew: bool,
+    ) -> asyncio.Future[Fill]:
         self._drop(key)
-        fill = self._fills[key] = asyncio.ensure_future(ask())
-        self._tags[key] = [
+        tags = self._tags[key] = [
             (stale.event, key[0], None if stale.field is None else params.get(stale.field, "")) for stale in cache.stale
         ]
-        for tag in self._tags[key]:
+        for tag in tags:
             self._tagged[tag].add(key)
-        fill.add_done_callback(partial(self._end, key, cache.seconds))
+        fill = self._fills[key] = asyncio.ensure_future(self._fresh(key, tags, cache.seconds, ask, anew=anew))
+        fill.add_done_callback(partial(self._end, key))
         return fill
 
-    def _end(self, key: Key, seconds: int, fill: asyncio.Future[Answer]) -> None:
-        failed = fill.cancelled() or fill.exception() is not None or fill.result().refused
+    async def _fresh(
+        self, key: Key, tags: list[Tag], seconds: int, ask: Callable[[], Awaitable[Answer]], *, anew: bool
+    ) -> Fill:
+        if self._shared is None:
+            FILLED.inc()
+            return Fill(await ask(), seconds)
+        words = f"{key[0]} {key[1].decode('latin-1')}?{key[2].decode('latin-1')}"
+        found = await self._shared.find(
+            words, sorted({_word(each) for tag in tags for each in (tag, (*tag[:2], None))})
+        )
+        if found and found.body is not None and not anew:
+            SHARED.inc()
+            return Fill(Answer(found.body), found.seconds)
+        FILLED.inc()
+        answer = await ask()
+        if found and not answer.refused:
+            self._shared.keep(words, found.seal, answer.body, seconds)
+        return Fill(answer, seconds)
+
+    def _end(self, key: Key, fill: asyncio.Future[Fill]) -> None:
+        failed = fill.cancelled() or fill.exception() is not None or fill.result().answer.refused
         if self._fills.get(key) is not fill:
             return  # something has made it stale meanwhile
         del self._fills[key]
         if failed:
             self._drop(key)
             return
-        entry = _entry(fill.result(), seconds)
+        entry = _entry(*fill.result())
         self._entries[key] = entry
         self._bytes += entry.size
         while self._bytes > self._max_bytes:
@@ -173,6 +213,7 @@ class Cache:
             values = data[stale.among]
             yield from ((topic, operation, str(value)) for value in (values if isinstance(values, list) else [values]))
         else:  # it does not say whom it concerns
+            yield topic, operation, None
             yield from [tag for tag in self._tagged if tag[:2] == (topic, operation)]
 
 
@@ -180,12 +221,16 @@ def _key(offer: Offer, scope: Scope) -> Key:
     return offer.topic, scope["raw_path"], scope["query_string"]
 
 
+def _word(tag: Tag) -> str:
+    return " ".join(part for part in tag if part is not None)
+
+
 def _wants_anew(headers: Mapping[bytes, bytes]) -> bool:
     control = headers.get(b"cache-control", b"")
     return b"no-cache" in control or b"no-store" in control
 
 
-def _entry(answer: Answer, seconds: int) -> Entry:
+def _entry(answer: Answer, seconds: float) -> Entry:
     etag = b'"' + blake2b(answer.body, digest_size=12).hexdigest().encode() + b'"'
     said = ((b"etag", etag),)
     response = Response(200, answer.body, headers=said, cache_control=b"no-cache")

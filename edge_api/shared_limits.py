@@ -11,18 +11,14 @@ import contextlib
 import time
 from collections.abc import Iterable
 
-import redis.asyncio
 from prometheus_client import Counter
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from broker.telemetry import log
 from edge_api.limits import Charge, Store
+from edge_api.redis_client import ANSWER_WITHIN_SECONDS, AWAY_SECONDS, client
 
 COUNTED_ALONE = Counter("hedgerow_http_limits_alone", "Requests counted by one edge alone, because Redis was away.")
-ANSWER_WITHIN_SECONDS = 0.1
-AWAY_SECONDS = 1.0
 AT_ONCE = 500
 """Requests in one question: Redis does nothing else meanwhile."""
 _PREFIX = "hedgerow:limit:"
@@ -54,12 +50,7 @@ class Shared:
     """A store in Redis, with another one for the time in which Redis is away."""
 
     def __init__(self, url: str, alone: Store) -> None:
-        self._redis: redis.asyncio.Redis = redis.asyncio.Redis.from_url(
-            url,
-            socket_timeout=ANSWER_WITHIN_SECONDS,
-            socket_connect_timeout=ANSWER_WITHIN_SECONDS,
-            retry=Retry(NoBackoff(), 0),
-        )
+        self._redis = client(url)
         self._script = self._redis.register_script(_SCRIPT)
         self._alone = alone
         self._waiting: list[tuple[Charge, asyncio.Future[list[float] | None]]] = []

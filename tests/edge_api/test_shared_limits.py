@@ -11,7 +11,8 @@ import pytest
 from edge_api.clients import Clients
 from edge_api.limits import Charge, Limits, Memory, Rate
 from edge_api.problems import RefusedError
-from edge_api.shared_limits import AWAY_SECONDS, Shared
+from edge_api.redis_client import AWAY_SECONDS
+from edge_api.shared_limits import Shared
 from tests.support.counting import Counting
 from tests.support.eventually import eventually
 from tests.support.redis import OwnRedis
