@@ -17,7 +17,7 @@ from broker import topology
 from tests.drills.faults.messages import POISON, channel_to
 from tests.drills.people import Wish
 from tests.drills.scene import Before, Scene
-from tests.drills.watching import SERVICES, Watch, look, what_is_left
+from tests.drills.watching import SERVICES, Watch, look, what_stays
 from tests.support.load import Asking, insistently
 from tests.support.platform import Platform
 
@@ -117,7 +117,7 @@ async def gather(scene: Scene, wishes: Sequence[Wish], watch: Watch, staff: http
         heard=heard,
         applied=applied,
         witnessed=witnessed,
-        left=await what_is_left(scene),
+        left=await what_stays(scene),
         dead=list((Counter(await _dead_letters(scene.platform)) - scene.before.dead).elements()),
         poison=scene.poison,
         away=await _away(scene.platform.pids, staff),

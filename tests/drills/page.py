@@ -1,13 +1,10 @@
 """The page docs/reliability.md: what was done to the platform, and what became of it.
 
-Promise: every run of the drill that wrote a table is in it, whatever came of it; a drill of one kind leaves the tables
-of the others as they were.
+Promise: of everything that there is to run, the newest run of each is in its tables, whatever came of it.
 """
 
-import subprocess
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from datetime import UTC, datetime
 from itertools import groupby
 
 from infra.launcher.state import REPOSITORY
@@ -15,7 +12,8 @@ from tests.bench import machine
 from tests.drills.books import INVARIANTS
 from tests.drills.drill import Report
 from tests.drills.faults.every import FAULTS
-from tests.drills.plans import again
+from tests.drills.kept import Kept, kept
+from tests.drills.plans import again, every
 from tests.drills.running import is_as_it_should_be
 from tests.drills.weakened import PROTECTS
 
@@ -29,53 +27,51 @@ with good and bad cards, prove who they are to their bank (or don't), call off; 
 fault rages meanwhile. When everything has come to rest the books are checked; a run in which the fault touched nothing
 has failed, too.
 
-`./justw drill --fault NAME --seed N` is one run, `--runs N` several; `./justw drill --all` is everything. What
-fails prints how to run it again.
+`./justw drill --fault NAME --seed N` is one run, `--runs N` several; `./justw drill --all` is everything, and goes on
+where it was interrupted with `--resume`. What fails prints how to run it again.
 """
 _SHOWN = ("redeliveries", "duplicates suppressed", "retries", "requests asked again", "outcomes unknown")
 Cell = Callable[[Sequence[Report]], str]
 
 
-def write(reports: Sequence[Report]) -> None:
-    """Write the page anew; of what these runs are not about, it goes on saying what it said."""
-    PAGE.write_text(made_of(reports, PAGE.read_text() if PAGE.exists() else ""))
+def write(seed: int) -> None:
+    """Write the page anew, of what is known of everything that there is to run with this seed."""
+    PAGE.write_text(made_of(kept(every(seed))))
 
 
-def made_of(reports: Sequence[Report], before: str = "") -> str:
-    """The page about these runs, with the other sections of the page as it was before."""
+def made_of(found: Sequence[Kept]) -> str:
+    """The page about these runs."""
+    reports = [one.report for one in found]
     alone = [report for report in reports if not report.plan.without and not report.plan.sells_out]
-    kinds: dict[str, tuple[Sequence[Report], Callable[[Sequence[Report]], str]]] = {
-        "Faults": ([report for report in alone if report.plan.build is None], _by_faults),
-        "Crash points": ([report for report in alone if report.plan.build is not None], _by_faults),
-        "Two hundred buyers, fifty pieces, random kills": (
-            [report for report in reports if report.plan.sells_out],
-            _by_seed,
-        ),
-        "Without a mechanism, what it protects breaks": (
-            [report for report in reports if report.plan.without],
-            _by_mechanism,
-        ),
-    }
-    sections = dict(section.split("\n\n", 1) for section in before.split("\n## ")[1:])
-    sections["What must be true"] = "\n".join(f"- {(check.__doc__ or '').splitlines()[0]}" for check in INVARIANTS)
-    for title, (about, table) in kinds.items():
-        if about:
-            sections[title] = "\n\n".join(filter(None, (_circumstances(about), table(about), _failures(about))))
-    shown = [title for title in ("What must be true", *kinds) if title in sections]
-    return "\n\n".join([_INTRODUCTION.strip(), *(f"## {title}\n\n{sections[title].strip()}" for title in shown)]) + "\n"
+    faults = [report for report in alone if report.plan.build is None]
+    crashes = [report for report in alone if report.plan.build is not None]
+    sold_out = [report for report in reports if report.plan.sells_out]
+    without = [report for report in reports if report.plan.without]
+    parts = [
+        _INTRODUCTION,
+        _circumstances(found),
+        "## What must be true\n\n" + "\n".join(f"- {(check.__doc__ or '').splitlines()[0]}" for check in INVARIANTS),
+        _section("Faults", faults, _by_faults),
+        _section("Crash points", crashes, _by_faults),
+        _section("Two hundred buyers, fifty pieces, random kills", sold_out, _by_seed),
+        _section("Without a mechanism, what it protects breaks", without, _by_mechanism),
+        _failures(reports),
+    ]
+    return "\n\n".join(part.strip() for part in parts if part) + "\n"
 
 
-def _circumstances(reports: Sequence[Report]) -> str:
-    commit = subprocess.run(
-        ["git", "describe", "--always", "--dirty"], cwd=REPOSITORY, capture_output=True, text=True
-    ).stdout.strip()
-    minutes = sum(report.seconds for report in reports) / 60
-    right = sum(map(is_as_it_should_be, reports))
-    hardware = "; ".join(f"{name}: {said}" for name, said in machine.hardware().items())
-    return (
-        f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, at {commit or 'an unknown commit'}: {len(reports)} runs in"
-        f" {minutes:.0f} minutes, {right} of them as they should be. {hardware}."
-    )
+def _circumstances(found: Sequence[Kept]) -> str:
+    minutes = sum(one.report.seconds for one in found) / 60
+    right = sum(is_as_it_should_be(one.report) for one in found)
+    when = sorted(one.at for one in found)
+    commits = ", ".join(dict.fromkeys(one.commit for one in sorted(found, key=lambda one: one.at)))
+    lines = [f"{when[0]} to {when[-1]}, at {commits}: {len(found)} runs in {minutes:.0f} minutes of platforms,"]
+    lines[0] += f" {right} of them as they should be."
+    return "\n".join([*lines, "", *(f"- {name}: {said}" for name, said in machine.hardware().items())])
+
+
+def _section(title: str, reports: Sequence[Report], table: Callable[[Sequence[Report]], str]) -> str:
+    return f"## {title}\n\n{table(reports)}" if reports else ""
 
 
 def _by_faults(reports: Sequence[Report]) -> str:
@@ -132,7 +128,7 @@ def _failures(reports: Iterable[Report]) -> str:
     if not failed:
         return ""
     lines = [f"- `{again(report.plan)}`: {_why(report)}" for report in failed]
-    return "What went wrong:\n\n" + "\n".join(lines)
+    return "## What went wrong\n\n" + "\n".join(lines)
 
 
 def _why(report: Report) -> str:

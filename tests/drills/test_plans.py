@@ -3,15 +3,17 @@
 from collections import Counter
 from dataclasses import replace
 from itertools import groupby
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.drills import running
+from tests.drills import kept, running
 from tests.drills.builds import without
 from tests.drills.crash_points import POINTS
 from tests.drills.drill import Plan, Report
 from tests.drills.faults.every import AT_ONCE, FAULTS, TOGETHER
+from tests.drills.kept import Kept
 from tests.drills.page import made_of
 from tests.drills.plans import again, asked, every, sell_out
 from tests.drills.running import is_as_it_should_be
@@ -83,7 +85,9 @@ def test_the_page_has_every_run_and_what_went_wrong() -> None:
     crash = Plan(1, [FAULTS["crash-before-mark"]])
     reports = [right(replace(WORKERS, seed=seed), redeliveries=1000) for seed in (7, 8)]
     reports += [replace(right(crash), failure="TimeoutError: it took too long"), right(sell_out(3))]
-    page = made_of([*reports, Report(replace(WORKERS, without="inbox"), verdicts={PROTECTS["inbox"]: ["a", "b"]})])
+    reports.append(Report(replace(WORKERS, without="inbox"), verdicts={PROTECTS["inbox"]: ["a", "b"]}))
+    page = made_of([Kept(report, f"2026-11-2{day} 10:00 UTC", "abc") for day, report in enumerate(reports)])
+    assert "2026-11-20 10:00 UTC to 2026-11-24 10:00 UTC, at abc: 5 runs in" in page
     assert "| workers | 2 | 7–8 | 240 | 2,000 redeliveries | 2,000 | – |" in page
     assert "| crash-before-mark | 1 | 1 | 120 | nothing |" in page
     assert "✗ 1 of 1" in page
@@ -92,13 +96,13 @@ def test_the_page_has_every_run_and_what_went_wrong() -> None:
     assert "| inbox | 7 | Every message had one effect … | Every message had one effect (2) | ✓ |" in page
 
 
-def test_drills_of_one_kind_leave_what_the_page_says_of_the_others() -> None:
-    before = made_of([right(WORKERS), right(sell_out(3))])
-    page = made_of([right(sell_out(4))], before)
-    assert "| workers | 1 | 7 |" in page
-    assert "| 4 | –" in page
-    assert "| 3 | –" not in page
-    assert page.count("\n## ") == before.count("\n## ") == 3
+def test_of_what_is_run_again_the_newest_report_is_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(kept, "FILE", tmp_path / "drills.jsonl")
+    plan, other = sell_out(3), sell_out(4)
+    assert kept.kept([plan, other]) == []
+    for report in (replace(right(plan), failure="it took too long"), right(other, retries=7), right(plan)):
+        kept.keep(report)
+    assert [one.report for one in kept.kept([plan, other, sell_out(5)])] == [right(plan), right(other, retries=7)]
 
 
 class Grounds:

@@ -15,6 +15,7 @@ SERVICES = ("users", "catalog", "orders", "payments", "witness")
 PRIVATE = {topology.DEAD_LETTERS, topology.EVENT_HISTORY, topology.MANIFESTS}
 """Queues that keep what they have."""
 QUIET_WITHIN = 150.0
+LOOKS = 2
 STATISTICS_EVERY = 5.5
 """The broker gathers its figures every five seconds: emptiness is believed when it was seen twice, this far apart."""
 _STOCK = """
@@ -96,6 +97,16 @@ async def what_is_left(scene: Scene) -> dict[str, int]:
             left[queue["name"]] = int(queue.get("messages", 1))  # a queue that is just back does not say
     left["webhooks"] = (await asyncio.to_thread(scene.platform.gateway, "GET", "webhooks"))["waiting"]
     return {name: count for name, count in left.items() if count}
+
+
+async def what_stays(scene: Scene) -> dict[str, int]:
+    """What is left each time that somebody looks: services probe their idle queues, and a probe is a message."""
+    left = await what_is_left(scene)
+    for _ in range(LOOKS):
+        if left:
+            await asyncio.sleep(STATISTICS_EVERY)
+            left = {name: count for name, count in (await what_is_left(scene)).items() if name in left}
+    return left
 
 
 async def come_to_rest(scene: Scene) -> None:
