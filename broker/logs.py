@@ -1,9 +1,9 @@
 """What the platform writes down: one JSON object a line, in the fields of the Elastic Common Schema (ECS).
 
 Promise: every line has a time, a level, a message and its service, and, where it was written while something was worked
-on, the ids of that (request, message, trace); what ECS has no field for is text under `labels`. An exception tells no
-values that a customer may have sent, whoever raised it. On a terminal lines are for people. What other libraries log
-comes the same way.
+on, the ids of that (request, message, trace); what ECS has no field for is text under `labels`. What contracts mark as
+personal is masked, and an exception tells no values that a customer may have sent, whoever raised it. On a terminal
+lines are for people. What other libraries log comes the same way.
 """
 
 import atexit
@@ -19,6 +19,7 @@ import structlog
 from pydantic import ValidationError
 from structlog.types import EventDict, WrappedLogger
 
+from broker.masking import masked
 from broker.shipping import Shipper
 
 ECS_VERSION = "8.11.0"
@@ -92,6 +93,7 @@ def configure_logging(service: str, *, ship_to: str | None = None) -> None:
             structlog.processors.add_log_level,
             _with_ids,
             _without_values,
+            _without_people,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             *(_for_people() if for_people else _for_machines(service)),
         ],
@@ -142,6 +144,10 @@ def _without_values(_: WrappedLogger, __: str, facts: EventDict) -> EventDict:
     if isinstance(error, BaseException):
         facts.update(error=told(error)[:_LONGEST], error_type=type(error).__name__)
     return facts
+
+
+def _without_people(_: WrappedLogger, __: str, facts: EventDict) -> EventDict:
+    return {name: masked(fact) for name, fact in facts.items()}
 
 
 def stack_of(failure: BaseException) -> str:

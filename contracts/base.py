@@ -71,7 +71,18 @@ Sku = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63
 Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=64)]
 Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200, pattern=r"\S")]
 Currency = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
-Email = Annotated[str, StringConstraints(pattern=r"^[^@\s]{1,64}@[^@\s]{1,190}\.[^@\s.]{1,60}$", max_length=254)]
+
+
+class Personal:
+    """Marks a type whose values tell who somebody is, or let others pass for them: logs never show them."""
+
+
+PERSONAL = Personal()
+Email = Annotated[
+    str, StringConstraints(pattern=r"^[^@\s]{1,64}@[^@\s]{1,190}\.[^@\s.]{1,60}$", max_length=254), PERSONAL
+]
+PersonName = Annotated[Name, PERSONAL]
+Secret = Annotated[str, PERSONAL]
 Quantity = Annotated[int, Field(ge=1, le=10_000)]
 MAX_AMOUNT = 10**12
 
@@ -86,11 +97,11 @@ class Money(Input):
 class Address(Input):
     """Where something is sent or billed to. `country` is ISO 3166-1 alpha-2."""
 
-    name: Name
-    line1: Name
-    line2: Annotated[str, StringConstraints(max_length=200)] | None = None
-    postal_code: Annotated[str, StringConstraints(max_length=20)]
-    city: Name
+    name: PersonName
+    line1: PersonName
+    line2: Annotated[Secret, StringConstraints(max_length=200)] | None = None
+    postal_code: Annotated[Secret, StringConstraints(max_length=20)]
+    city: PersonName
     country: Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")]
 
 

@@ -19,6 +19,7 @@ from contracts.base import (
     Page,
     PageQuery,
     Query,
+    Secret,
     Slug,
     refusal,
 )
@@ -79,7 +80,7 @@ class Payment(Message):
     """Where the money is. `next_action` tells the customer's browser what to do when the bank asks for it."""
 
     status: PaymentStatus
-    client_secret: str | None = None
+    client_secret: Secret | None = None
     next_action: NextAction | None = None
 
 
@@ -117,7 +118,7 @@ class Order(Message):
     lines: tuple[Line, ...]
     total: Money
     payment: Payment
-    email: str | None = None
+    email: Secret | None = None
     shipping_address: Address | None = None
     billing_address: Address | None = None
     shipping_method: str | None = None
@@ -126,7 +127,7 @@ class Order(Message):
     metadata: dict[str, str] = {}
     created_at: Moment
     history: tuple[Step, ...]
-    order_token: str | None = None
+    order_token: Secret | None = None
 
 
 class PlaceOrder(Operation[Order]):
@@ -163,7 +164,7 @@ class GetOrder(Query[Order]):
     topic: ClassVar[str] = "orders.get-order.v1"
     refusals = (no_such_order,)
     id: UUID
-    order_token: Annotated[str, StringConstraints(max_length=100)] | None = None
+    order_token: Annotated[Secret, StringConstraints(max_length=100)] | None = None
 
 
 class LookUpOrder(Query[Order]):
@@ -190,7 +191,7 @@ class CancelOrder(Operation[Order]):
     topic: ClassVar[str] = "orders.cancel-order.v1"
     refusals = (no_such_order, not_cancellable)
     id: UUID
-    order_token: Annotated[str, StringConstraints(max_length=100)] | None = None
+    order_token: Annotated[Secret, StringConstraints(max_length=100)] | None = None
 
 
 class ShipOrder(Operation[Shipment]):

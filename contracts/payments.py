@@ -3,7 +3,7 @@
 from typing import ClassVar
 from uuid import UUID
 
-from contracts.base import Command, Event, Message, Money, Operation, Query, Slug, refusal
+from contracts.base import Command, Event, Message, Money, Operation, Query, Secret, Slug, refusal
 
 no_action_required = refusal("no-action-required", 404, "This payment does not wait for the customer.")
 bad_signature = refusal("bad-signature", 400, "The signature of this webhook is missing, wrong or too old.")
@@ -27,7 +27,7 @@ class NextAction(Message):
 class PaymentAction(Message):
     """What the customer's browser has to do."""
 
-    client_secret: str | None = None
+    client_secret: Secret | None = None
     next_action: NextAction | None = None
 
 

@@ -11,11 +11,12 @@ from contracts.base import (
     Event,
     Message,
     Moment,
-    Name,
     Operation,
     Page,
     PageQuery,
+    PersonName,
     Query,
+    Secret,
     Slug,
     refusal,
 )
@@ -30,15 +31,15 @@ bad_refresh_token = refusal("bad-refresh-token", 401, "This refresh token is not
 
 token_not_valid = refusal("token-not-valid", 422, "This token is not valid (any more).")
 
-Password = Annotated[str, StringConstraints(min_length=8, max_length=200)]
+Password = Annotated[Secret, StringConstraints(min_length=8, max_length=200)]
 
 
 class User(Message):
     """A person with an account."""
 
     id: UUID
-    email: str
-    name: str
+    email: Secret
+    name: Secret
     roles: tuple[str, ...]
     suspended: bool = False
     email_verified: bool = False
@@ -49,8 +50,8 @@ class User(Message):
 class Tokens(Message):
     """The answer to a log-in (RFC 6749, 5.1). `expires_in` is in seconds and speaks of the access token."""
 
-    access_token: str
-    refresh_token: str
+    access_token: Secret
+    refresh_token: Secret
     token_type: str = "Bearer"  # noqa: S105
     expires_in: int
 
@@ -80,7 +81,7 @@ class RegisterUser(Operation[User]):
     refusals = (email_taken,)
     email: Email
     password: Password
-    name: Name
+    name: PersonName
 
 
 class LogIn(Operation[Tokens]):
@@ -89,8 +90,8 @@ class LogIn(Operation[Tokens]):
     topic: ClassVar[str] = "users.log-in.v1"
     refusals = (bad_credentials, account_suspended)
     answer_is_kept = False
-    email: Annotated[str, StringConstraints(max_length=254)]
-    password: Annotated[str, StringConstraints(max_length=200)]
+    email: Annotated[Secret, StringConstraints(max_length=254)]
+    password: Annotated[Secret, StringConstraints(max_length=200)]
 
 
 class RefreshSession(Operation[Tokens]):
@@ -99,7 +100,7 @@ class RefreshSession(Operation[Tokens]):
     topic: ClassVar[str] = "users.refresh-session.v1"
     refusals = (bad_refresh_token,)
     answer_is_kept = False
-    refresh_token: Annotated[str, StringConstraints(max_length=500)]
+    refresh_token: Annotated[Secret, StringConstraints(max_length=500)]
 
 
 class LogOut(Operation[None]):
@@ -113,14 +114,14 @@ class VerifyEmail(Operation[None]):
 
     topic: ClassVar[str] = "users.verify-email.v1"
     refusals = (token_not_valid,)
-    token: Annotated[str, StringConstraints(max_length=100)]
+    token: Annotated[Secret, StringConstraints(max_length=100)]
 
 
 class RequestPasswordReset(Operation[None]):
     """Have a mail sent that lets one choose a new password; the answer is the same where nobody has the address."""
 
     topic: ClassVar[str] = "users.request-password-reset.v1"
-    email: Annotated[str, StringConstraints(max_length=254)]
+    email: Annotated[Secret, StringConstraints(max_length=254)]
 
 
 class ResetPassword(Operation[None]):
@@ -128,7 +129,7 @@ class ResetPassword(Operation[None]):
 
     topic: ClassVar[str] = "users.reset-password.v1"
     refusals = (token_not_valid,)
-    token: Annotated[str, StringConstraints(max_length=100)]
+    token: Annotated[Secret, StringConstraints(max_length=100)]
     password: Password
 
 
@@ -142,7 +143,7 @@ class ChangeMe(Operation[User]):
     """Change the caller's own profile; what is left out stays, `address: null` removes it."""
 
     topic: ClassVar[str] = "users.change-me.v1"
-    name: Name | None = None
+    name: PersonName | None = None
     address: Address | None = None
 
 
@@ -158,7 +159,7 @@ class ListUsers(PageQuery[Page[User]]):
     """The accounts, the newest first; `email` finds the one with this address."""
 
     topic: ClassVar[str] = "users.list-users.v1"
-    email: Annotated[str, StringConstraints(max_length=254)] | None = None
+    email: Annotated[Secret, StringConstraints(max_length=254)] | None = None
 
 
 class SuspendUser(Operation[User]):

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 from broker.logs import BadCollectorError, configure_logging, stack_of, trace_of, working_on
 from broker.message import MalformedMessageError
 from broker.telemetry import log
+from contracts.users import RegisterUser
 from infra.launcher.state import REPOSITORY
 from tests.support.ecs import TYPES, breaches
 
@@ -173,3 +174,13 @@ def _leaves(properties: dict[str, Any], prefix: str = "") -> Iterator[tuple[str,
             yield from _leaves(mapping["properties"], f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", mapping["type"]
+
+
+def test_messages_are_written_without_what_is_personal(capsys: Captured) -> None:
+    asked = RegisterUser(email=ANNA, password="correct horse", name="Anna")
+    log.info(f"{ANNA} registers", asked=asked, known={"mail": ANNA})
+    told = line(capsys)
+    assert "Anna" not in str(told)
+    assert ANNA not in str(told)
+    assert "correct horse" not in str(told)
+    assert told["message"] == "*** registers"
