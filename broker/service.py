@@ -5,7 +5,7 @@ inbox, outbox, retries, presence and drain are implied. Mistakes in the declarat
 second handler for one message, a parameter that nobody can give) are found when it is put together, in one sentence.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version as installed_version
 from types import UnionType
@@ -20,8 +20,8 @@ from broker.lane import Ask
 from broker.reader import Reader
 from broker.topology import COMMANDS, EVENTS, work_queue
 from broker.transaction import Database, Transaction
-from contracts.base import Caller, Command, Event, Operation, Query, Refusal, Said
-from contracts.presence import Cache, Manifest, Offer, Route, Saying, Stale, Who
+from contracts.base import Caller, Command, Event, Growing, Operation, Query, Refusal, Said
+from contracts.presence import LAST_EVENT_ID, Cache, Manifest, Offer, Route, Saying, Stale, Stream, Who
 
 Function = TypeVar("Function", bound=Callable[..., Awaitable[Any]])
 _METHODS_WITHOUT_BODY = ("GET", "DELETE")
@@ -67,10 +67,18 @@ def Http(
 def Cached(seconds: int, stale: Mapping[type[Event], tuple[str, str] | None]) -> Cache:
     """How long an edge may answer again with the same, and the events that make it stale: any of them (None), or those
     whose field (or one of whose list) is a field of the question: `{StockReserved: ("sku", "skus")}`."""
-    named = ((event.topic, fields or (None, None)) for event, fields in stale.items())
-    return Cache(
-        seconds=seconds, stale=tuple(Stale(event=topic, field=ours, among=theirs) for topic, (ours, theirs) in named)
-    )
+    return Cache(seconds=seconds, stale=_named(stale))
+
+
+def _named(events: Mapping[type[Event], tuple[str, str] | None]) -> tuple[Stale, ...]:
+    named = ((event.topic, fields or (None, None)) for event, fields in events.items())
+    return tuple(Stale(event=topic, field=ours, among=theirs) for topic, (ours, theirs) in named)
+
+
+def Streamed(after: str, news: Mapping[type[Event], tuple[str, str] | None]) -> Stream:
+    """An answer (a `Growing`) that edges tell as Server-Sent Events: the field of the question that gets how many items
+    the client has, and the events that say that there may be more, as for `Cached`."""
+    return Stream(after=after, news=_named(news))
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +93,7 @@ class Answerer:
     first: "Stage | None"
     then: "Stage | None"
     cache: Cache | None = None
+    stream: Stream | None = None
 
     @property
     def is_query(self) -> bool:
@@ -169,22 +178,26 @@ class Service:
         first: Handler | None = None,
         then: Handler | None = None,
         cache: Cache | None = None,
+        stream: Stream | None = None,
     ) -> Callable[[Function], Function]:
         """Answer an operation: the handler returns its reply or a Refusal. Raises ValueError for another's.
 
         `first` runs before the transaction and gives its result to the handler; `then` runs after the commit, gets the
-        reply and returns the one that is sent. With `cache` (see Cached) edges may answer for a while themselves.
+        reply and returns the one that is sent. With `cache` (see Cached) edges may answer for a while themselves, with
+        `stream` (see Streamed) they go on telling what is new.
         """
         self._must_own(operation.topic)
         _only_once(operation, self.answerers)
         if cache is not None:
             _must_be_cacheable(operation, http, cache)
+        if stream is not None:
+            http = _as_a_stream(operation, http, stream)
 
         def register(handler: Function) -> Function:
             route = None if http is None else _complete(http, operation)
             reply: TypeAdapter[Any] = TypeAdapter(operation.reply_type())
             self.answerers[operation.topic] = Answerer(
-                operation, handler, needs(handler), reply, route, _stage(first), _stage(then), cache
+                operation, handler, needs(handler), reply, route, _stage(first), _stage(then), cache, stream
             )
             return handler
 
@@ -327,9 +340,23 @@ def _must_be_cacheable(operation: type[Operation[Any]], http: Route | None, cach
         raise ValueError(
             f"{operation.__name__} can't be cached: only what anyone may ask over HTTP can, and no headers"
         )
-    for stale in cache.stale:
+    _must_have_fields(operation, cache.stale)
+
+
+def _as_a_stream(operation: type[Operation[Any]], http: Route | None, stream: Stream) -> Route:
+    """The route, with the header by which clients say what they have."""
+    if http is None or http.method != "GET" or not issubclass(operation, Query):
+        raise ValueError(f"{operation.__name__} can't be a stream: only a query with a GET route can")
+    if not issubclass(get_origin(operation.reply_type()) or operation.reply_type(), Growing):
+        raise ValueError(f"{operation.__name__} can't be a stream: its reply is no Growing")
+    _must_have_fields(operation, stream.news)
+    return http.model_copy(update={"headers": {**http.headers, LAST_EVENT_ID: stream.after}})
+
+
+def _must_have_fields(operation: type[Operation[Any]], events: Iterable[Stale]) -> None:
+    for stale in events:
         if stale.field is not None and stale.field not in operation.model_fields:
-            raise ValueError(f"{operation.__name__} has no field {stale.field} that {stale.event} could make stale")
+            raise ValueError(f"{operation.__name__} has no field {stale.field} that {stale.event} could speak of")
 
 
 def _must_get(handler: Handler, wants: dict[str, Any], given: set[Any]) -> None:
@@ -378,5 +405,6 @@ def _offer(answerer: Answerer) -> Offer:
         reply=answerer.reply.json_schema(mode="serialization"),
         refusals=operation.refusals,
         cache=answerer.cache,
+        stream=answerer.stream,
         keeps_answer=operation.answer_is_kept,
     )

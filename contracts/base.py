@@ -242,6 +242,13 @@ class PageQuery(Query[Reply], Generic[Reply]):
     cursor: Annotated[str, StringConstraints(max_length=500)] | None = None
 
 
+class Growing(Message, Generic[Element]):
+    """What is new of a list that only grows; once it `is_over`, nothing more comes."""
+
+    items: tuple[Element, ...]
+    is_over: bool = False
+
+
 class Caller(Message):
     """Who asks, as the edge verified it: nobody (`id` is None), a user, or staff."""
 

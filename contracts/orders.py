@@ -9,6 +9,7 @@ from contracts.base import (
     Address,
     Email,
     Event,
+    Growing,
     Item,
     Line,
     Message,
@@ -165,6 +166,16 @@ class GetOrder(Query[Order]):
     refusals = (no_such_order,)
     id: UUID
     order_token: Annotated[Secret, StringConstraints(max_length=100)] | None = None
+
+
+class FollowOrder(Query[Growing[Step]]):
+    """The history of an order, as it happens: an entry is told as soon as it is there."""
+
+    topic: ClassVar[str] = "orders.follow-order.v1"
+    refusals = (no_such_order,)
+    id: UUID
+    order_token: Annotated[Secret, StringConstraints(max_length=100)] | None = None
+    after: Annotated[int, Field(ge=0, le=1_000_000)] = 0
 
 
 class LookUpOrder(Query[Order]):

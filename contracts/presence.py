@@ -24,6 +24,8 @@ MAX_PARTS = 10
 """How many questions one request to a composition becomes, at most."""
 PROBLEMS = "problems"
 """What stands beside the parts in the answer of a composition."""
+LAST_EVENT_ID = "last-event-id"
+"""The header that says how much of a stream the client has (WHATWG HTML, Server-Sent Events)."""
 Who = Literal["anyone", "user", "staff"]
 
 
@@ -75,6 +77,14 @@ class Cache(Message):
     stale: tuple[Stale, ...] = ()
 
 
+class Stream(Message):
+    """An answer that edges ask for again whenever one of these events says that there may be more, and tell as
+    Server-Sent Events. The field `after` gets how many items the client has; the reply is a `Growing`."""
+
+    news: tuple[Stale, ...]
+    after: str
+
+
 class Part(Message):
     """A part of a composition: the query that is asked, with fields that are `given` and others that it `takes` from
     the address. In the answer it stands under its name."""
@@ -98,6 +108,7 @@ class Offer(Message):
     reply: Schema
     refusals: tuple[RefusalKind, ...] = ()
     cache: Cache | None = None
+    stream: Stream | None = None
     keeps_answer: bool = True
     parts: Annotated[tuple[Part, ...], Field(max_length=MAX_PARTS)] = ()
 

@@ -21,6 +21,11 @@ SESSION_CLAIM = "sid"
 ROLES_CLAIM = "roles"
 GENERATION_CLAIM = "gen"
 
+# A ticket opens a stream, and nothing else, for who can't send headers (a browser's EventSource): it travels in URLs.
+TICKET_TYPE = "ticket+jwt"
+TICKET_AUDIENCE = "hedgerow-streams"
+TICKET_SECONDS = 60
+
 REVOKED = "tokens-revoked.v1"
 GET_REVOCATIONS = "get-revocations.v1"
 

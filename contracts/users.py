@@ -103,6 +103,20 @@ class RefreshSession(Operation[Tokens]):
     refresh_token: Annotated[Secret, StringConstraints(max_length=500)]
 
 
+class Ticket(Message):
+    """What opens a stream as `?ticket=`, for as many seconds."""
+
+    ticket: Secret
+    expires_in: int
+
+
+class GetStreamTicket(Operation[Ticket]):
+    """Have a ticket for streams, for a client that can't send headers: the caller's rights to read streams."""
+
+    topic: ClassVar[str] = "users.get-stream-ticket.v1"
+    answer_is_kept = False
+
+
 class LogOut(Operation[None]):
     """End the caller's current session."""
 

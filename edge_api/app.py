@@ -25,6 +25,7 @@ from edge_api.platform_routes import Checks, Lifespan, PlatformRoutes
 from edge_api.revocations import Listener, RevocationList, from_issuer
 from edge_api.routing import Routes
 from edge_api.settings import Settings
+from edge_api.streams import Streams
 from edge_api.vitals import vitals
 
 if TYPE_CHECKING:
@@ -51,7 +52,8 @@ def edge(settings: Settings) -> Door:
     }
     store, answers, beside = _shared(settings.redis_url)
     cache = Cache(settings.cache_bytes, shared=answers)
-    news = News(link, routes, cache, owner=owner)
+    streams = Streams()
+    news = News(link, routes, cache, streams, owner=owner)
     limits = Limits(settings.rates, store, Clients(settings.trusted_proxies))
     links = {"publishing": carrier.publishing, "presence": link}
     lifespan = lifespan_of(
@@ -67,7 +69,10 @@ def edge(settings: Settings) -> Door:
     )
     authenticator = Authenticator(keys, revocations)
     capacity = Capacity(settings.at_once)
-    return assemble(routes, requester, authenticator, limits, checks, lifespan, capacity=capacity, cache=cache)
+    revocations.on_revoked.append(streams.revoke)
+    return assemble(
+        routes, requester, authenticator, limits, checks, lifespan, capacity=capacity, cache=cache, streams=streams
+    )
 
 
 def _shared(redis_url: str | None) -> tuple[Store, "SharedAnswers | None", tuple[Forever, ...]]:
@@ -92,8 +97,9 @@ def assemble(
     *,
     capacity: Capacity | None = None,
     cache: Cache | None = None,
+    streams: Streams | None = None,
 ) -> Door:
     """The edge of these parts."""
-    capacity, cache = capacity or Capacity(), cache or Cache()
-    gateway = Gateway(routes, requester, authenticator, limits, capacity, cache, is_known=checks["presence"])
-    return Door(gateway, PlatformRoutes(routes, authenticator, checks).application(lifespan), limits)
+    capacity, cache, streams = capacity or Capacity(), cache or Cache(), streams or Streams()
+    gateway = Gateway(routes, requester, authenticator, limits, capacity, cache, streams, is_known=checks["presence"])
+    return Door(gateway, PlatformRoutes(routes, authenticator, checks).application(lifespan), limits, streams)

@@ -10,7 +10,7 @@ import asyncio
 import json
 import time
 from collections import OrderedDict, defaultdict
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from hashlib import blake2b
@@ -23,6 +23,7 @@ from broker.lane import Answer
 from contracts.presence import Cache as Declared
 from contracts.presence import Offer, Stale
 from edge_api.responses import Response
+from edge_api.tags import Rules, Tag, tags_of
 
 if TYPE_CHECKING:
     from edge_api.shared_answers import SharedAnswers
@@ -35,8 +36,6 @@ OVERHEAD = 1024
 MAX_BYTES = 64 << 20
 Key = tuple[str, bytes, bytes]
 """The operation, and the path and the query string as they came."""
-Tag = tuple[str, str, str | None]
-"""An event, an operation, and what the event says of the one field that matters."""
 
 
 @dataclass(slots=True)
@@ -69,7 +68,7 @@ class Cache:
         """The questions on their way."""
         self._tags: dict[Key, list[Tag]] = {}
         self._tagged: defaultdict[Tag, set[Key]] = defaultdict(set)
-        self._rules: dict[str, list[tuple[str, Stale]]] = {}
+        self._rules = Rules(_events)
         self._heard: frozenset[str] = frozenset()
 
     def find(self, offer: Offer, scope: Scope, headers: Mapping[bytes, bytes]) -> Response | None:
@@ -111,10 +110,7 @@ class Cache:
         """From now on these events are heard, and these operations answered; what was kept of others is forgotten."""
         self.is_deaf()
         self._heard = topics
-        self._rules = {}
-        for offer in offers:
-            for stale in offer.cache.stale if offer.cache else ():
-                self._rules.setdefault(stale.event, []).append((offer.topic, stale))
+        self._rules = Rules(_events, offers)
         if self._shared:
             self._shared.strike_everything()
 
@@ -126,13 +122,12 @@ class Cache:
 
     def news(self, topic: str, data: Any) -> None:
         """Forget what this event makes stale; `data` of None stands for any such event."""
-        for operation, stale in self._rules.get(topic, ()):
-            struck = list(self._struck(topic, operation, stale, data))
-            for tag in struck:
-                for key in list(self._tagged.get(tag, ())):
-                    self._drop(key)
-            if self._shared:
-                self._shared.strike(map(_word, struck))
+        struck = self._rules.struck(topic, data, self._tagged)
+        for tag in struck:
+            for key in list(self._tagged.get(tag, ())):
+                self._drop(key)
+        if self._shared and struck:
+            self._shared.strike(map(_word, struck))
 
     def told(self, news: str) -> None:
         """The same for the news of an answer."""
@@ -152,9 +147,7 @@ class Cache:
         anew: bool,
     ) -> asyncio.Future[Fill]:
         self._drop(key)
-        tags = self._tags[key] = [
-            (stale.event, key[0], None if stale.field is None else params.get(stale.field, "")) for stale in cache.stale
-        ]
+        tags = self._tags[key] = tags_of(key[0], cache.stale, params)
         for tag in tags:
             self._tagged[tag].add(key)
         fill = self._fills[key] = asyncio.ensure_future(self._fresh(key, tags, cache.seconds, ask, anew=anew))
@@ -206,15 +199,9 @@ class Cache:
             if not self._tagged[tag]:
                 del self._tagged[tag]
 
-    def _struck(self, topic: str, operation: str, stale: Stale, data: Any) -> Iterator[Tag]:
-        if stale.field is None:
-            yield topic, operation, None
-        elif isinstance(data, Mapping) and stale.among in data:
-            values = data[stale.among]
-            yield from ((topic, operation, str(value)) for value in (values if isinstance(values, list) else [values]))
-        else:  # it does not say whom it concerns
-            yield topic, operation, None
-            yield from [tag for tag in self._tagged if tag[:2] == (topic, operation)]
+
+def _events(offer: Offer) -> tuple[Stale, ...]:
+    return offer.cache.stale if offer.cache else ()
 
 
 def _key(offer: Offer, scope: Scope) -> Key:

@@ -21,14 +21,16 @@ from edge_api.patience import Patience
 from edge_api.platform_paths import UNLIMITED, template_of
 from edge_api.problems import RefusedError, body_incomplete, internal_error, problem
 from edge_api.responses import Response
+from edge_api.streams import EventStream, Streams
 from edge_api.telemetry import CLIENT_GONE, Telemetry
 
 
 class Door:
     """The ASGI application: the platform's own routes go to Starlette, all others straight to the gateway."""
 
-    def __init__(self, gateway: Gateway, platform: Starlette, limits: Limits) -> None:
+    def __init__(self, gateway: Gateway, platform: Starlette, limits: Limits, streams: Streams) -> None:
         self._gateway = gateway
+        self.streams = streams
         self._limits = limits
         self._platform = platform
         self.telemetry = Telemetry()
@@ -58,7 +60,7 @@ class Door:
             else:
                 incoming = Incoming(scope, receive, self._patience)
                 response = await self._response(scope, incoming, visit)
-                status = response.status
+                status, visit.is_stream = response.status, isinstance(response, EventStream)
                 await incoming.discard()
                 head = scope["method"] == "HEAD"
                 await response.send(send, request_id=visit.request_id, head=head, more=visit.headers)
@@ -71,7 +73,7 @@ class Door:
             self.in_progress -= 1
             self.telemetry.note(visit, scope["method"], status, started=started)
 
-    async def _response(self, scope: Scope, incoming: Incoming, visit: Visit) -> Response:
+    async def _response(self, scope: Scope, incoming: Incoming, visit: Visit) -> Response | EventStream:
         try:
             return await self._gateway.answer(scope, incoming, visit)
         except RefusedError as error:

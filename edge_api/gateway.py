@@ -34,6 +34,8 @@ from edge_api.limits import Limits
 from edge_api.problems import RefusedError, broker_away, no_such_route, overloaded, problem, refusal_in, starting
 from edge_api.responses import JSON, Header, Response
 from edge_api.routing import Routes, Target
+from edge_api.streams import CONTENT_TYPE as EVENTS
+from edge_api.streams import EventStream, Streams
 
 ANSWER_WITHIN_SECONDS = DEFAULT_SECONDS
 _FAILURES: dict[type[Exception], RefusalKind] = {
@@ -53,6 +55,7 @@ class Visit:
     route: str = "-"
     service: str | None = None
     headers: tuple[Header, ...] = ()
+    is_stream: bool = False
 
 
 class Gateway:
@@ -66,6 +69,7 @@ class Gateway:
         limits: Limits,
         capacity: Capacity,
         cache: Cache,
+        streams: Streams,
         *,
         is_known: Callable[[], bool],
     ) -> None:
@@ -75,9 +79,10 @@ class Gateway:
         self._limits = limits
         self._capacity = capacity
         self._cache = cache
+        self._streams = streams
         self._is_known = is_known
 
-    async def answer(self, scope: Scope, incoming: Incoming, visit: Visit) -> Response:
+    async def answer(self, scope: Scope, incoming: Incoming, visit: Visit) -> Response | EventStream:
         """The response. Raises RefusedError, and ClientGoneError where nobody waits for one."""
         headers = incoming.headers
         client = self._limits.let_in(scope, headers)
@@ -88,23 +93,28 @@ class Gateway:
             visit.route, visit.service = target.route.path, target.record.name
             if len(headers) < len(scope["headers"]):
                 reading.singles_are_single(target.route, scope["headers"])
-            caller = await self._authenticator.caller(headers.get(b"authorization"))
+            ticket, query = reading.ticket_in(target, scope["query_string"])
+            caller = await self._authenticator.caller(headers.get(b"authorization"), ticket)
         except RefusedError:
             visit.headers = await self._limits.count(client)
             raise
         visit.headers = await self._limits.count(client, caller, target.route)
         admit(target.route, caller)
         if target.has_content and headers.get(b"accept") not in PLAIN:
-            must_accept(scope["headers"], JSON)
+            must_accept(scope["headers"], EVENTS if target.offer.stream else JSON)
         if target.record.is_away and not target.parts:
             raise RefusedError(nobody_there())
         cacheable = target.offer if target.offer.cache is not None and target.route.who == "anyone" else None
         if cacheable and (found := self._cache.find(cacheable, scope, headers)):
             return found
-        params = reading.fields_in_url(target.route, in_path, scope["query_string"])
+        params = reading.fields_in_url(target.route, in_path, query)
         request = await _request(target, params, caller, incoming, visit)
         if target.parts:
             return await composed(target.parts, request, self._ask)
+        if (stream := target.offer.stream) is not None:
+            ask_again = partial(self._ask, target)
+            told = await self._streams.open(stream, request, incoming, client=client, ask=ask_again)
+            return respond(told, target.route, request) if isinstance(told, Answer) else told
         if cacheable:
             ask = partial(self._ask, target, request)
             answer = await self._cache.fill(cacheable, scope, headers, request.params, ask)

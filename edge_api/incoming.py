@@ -59,6 +59,11 @@ class Incoming:
                 while self._left and left > 0:
                     left -= len(await self._next())
 
+    async def gone(self) -> None:
+        """Wait until the client leaves."""
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+
     async def _read(self) -> bytes:
         body = bytearray(await self._next())
         while self._left and len(body) <= MAX_BODY:

@@ -1,11 +1,13 @@
-"""Hearing of the events that make answers stale.
+"""Hearing of the events that make answers stale, and of those that streams tell.
 
 Promise: the cache keeps an answer only while every event that could make it stale is heard. An event is heard from the
-moment its binding is confirmed; when the connection is lost, the cache is told before anything else happens.
+moment its binding is confirmed; when the connection is lost, who listens is told before anything else happens.
 """
 
 import asyncio
 import json
+from collections.abc import Iterable, Iterator
+from typing import Any, Protocol
 
 from pamqp import commands
 
@@ -18,20 +20,32 @@ from broker.lane.wire.link import WireLink
 from broker.reconnecting import BrokerAwayError
 from broker.telemetry import log
 from contracts.presence import Offer
-from edge_api.cache import Cache
 from edge_api.routing import Routes
 
 LOOK_EVERY = 0.5
 MOST_TOPICS = 1000
 
 
-class News:
-    """Feeds a cache over one link, with what the accepted manifests name."""
+class Hearer(Protocol):
+    """Whom events are told."""
 
-    def __init__(self, link: WireLink, routes: Routes, cache: Cache, *, owner: str) -> None:
+    def hears(self, topics: frozenset[str], offers: Iterable[Offer]) -> None:
+        """From now on these events are heard, and these operations answered."""
+
+    def news(self, topic: str, data: Any) -> None:
+        """An event; `data` of None stands for any such event."""
+
+    def is_deaf(self) -> None:
+        """Events may have been missed, and will be until it `hears` again."""
+
+
+class News:
+    """Feeds hearers over one link, with what the accepted manifests name."""
+
+    def __init__(self, link: WireLink, routes: Routes, *hearers: Hearer, owner: str) -> None:
         self._link = link
         self._routes = routes
-        self._cache = cache
+        self._hearers = hearers
         self._owner = owner
         self._channel: Channel | None = None
         self._queue = ""
@@ -54,12 +68,13 @@ class News:
                     self._generation = generation
 
     async def _bind(self, channel: Channel) -> None:
-        offers = [target.offer for target in self._routes.table.targets if target.offer.cache is not None]
-        wanted = sorted({topic for offer in offers for topic in _stale(offer)} - self._bound)
+        offers = [target.offer for target in self._routes.table.targets]
+        wanted = sorted({topic for offer in offers for topic in _named(offer)} - self._bound)
         await channel.call(*topology.tidings(self._queue, *wanted[:MOST_TOPICS]))
         if channel is self._channel:
             self._bound |= set(wanted[:MOST_TOPICS])
-            self._cache.hears(self._bound, offers)
+            for hearer in self._hearers:
+                hearer.hears(self._bound, offers)
 
     async def _set_up(self, wire: Wire) -> None:
         channel = await wire.channel()
@@ -76,12 +91,15 @@ class News:
             data = json.loads(message.body)
         except (ValueError, RecursionError):
             data = None
-        self._cache.news(message.key.decode(errors="replace"), data)
+        for hearer in self._hearers:
+            hearer.news(message.key.decode(errors="replace"), data)
 
     def _lost(self) -> None:
         self._channel = None
-        self._cache.is_deaf()
+        for hearer in self._hearers:
+            hearer.is_deaf()
 
 
-def _stale(offer: Offer) -> tuple[str, ...]:
-    return tuple(stale.event for stale in offer.cache.stale) if offer.cache else ()
+def _named(offer: Offer) -> Iterator[str]:
+    for stale in (*(offer.cache.stale if offer.cache else ()), *(offer.stream.news if offer.stream else ())):
+        yield stale.event

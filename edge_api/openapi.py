@@ -34,6 +34,13 @@ _PREFER_WAIT: Schema = {
     "description": "`wait=N`: answer when the result is there, or after N seconds; all else is ignored (RFC 7240).",
     "schema": {"type": "string"},
 }
+_TICKET: Schema = {
+    "name": "ticket",
+    "in": "query",
+    "required": False,
+    "description": "For clients that can't send an Authorization header: what POST /stream-tickets answers.",
+    "schema": {"type": "string", "maxLength": 4096},
+}
 
 
 def document(targets: Iterable[Target]) -> dict[str, Any]:
@@ -81,6 +88,8 @@ def _operation(target: Target, components: Components, responses: Responses) -> 
         "parameters": [_parameter(target, *place, components) for place in _places(route, in_path)],
         "responses": responses.of(target),
     }
+    if offer.stream is not None:
+        operation["parameters"].append(_TICKET)
     if target.keeps_answers:
         operation["parameters"].append(_IDEMPOTENCY_KEY)
     if route.wait is not None:

@@ -41,6 +41,7 @@ from edge_api.problems import (
     revocations_unavailable,
     starting,
     too_many_requests,
+    too_many_streams,
     unsupported_media_type,
     url_too_long,
 )
@@ -102,6 +103,7 @@ HEADERS: dict[str, dict[str, Any]] = {
 }
 """What responses carry beside their content."""
 
+_STREAM = "text/event-stream"
 _LIMITS = ("RateLimit", "RateLimit-Policy")
 _ALWAYS = (
     malformed_url,
@@ -144,7 +146,21 @@ class Responses:
         reply = self._composed(target) if target.parts else target.offer.reply
         success = self.success(reply if target.has_content else None, service=target.record.name)
         problems = {str(status): self.problem(*kinds[status].values()) for status in kinds}
+        if target.offer.stream is not None:
+            return self._stream(target) | problems
         return {str(target.route.status): success} | problems
+
+    @staticmethod
+    def _stream(target: Target) -> dict[str, dict[str, Any]]:
+        """What goes on, or says that nothing more will come."""
+        items = target.offer.reply.get("properties", {}).get("items", {}).get("items", {})
+        name = items.get("$ref", "").rpartition("/")[2] or "JSON value"
+        told = {"type": "string", "description": f"Server-Sent Events; the data of each is a {name}."}
+        headers = _headers("X-Request-Id", *_LIMITS)
+        return {
+            "200": {"description": "Told as it happens.", "headers": headers, "content": {_STREAM: {"schema": told}}},
+            "204": {"description": "There is nothing more to tell, and never will be.", "headers": headers},
+        }
 
     def _composed(self, target: Target) -> Schema:
         """The parts' replies and their problems: of each part one or the other."""
@@ -221,6 +237,8 @@ def usual_refusals(target: Target) -> list[RefusalKind]:
         kinds.append(forbidden)
     if target.has_content:
         kinds.append(not_acceptable)
+    if target.offer.stream is not None:
+        kinds.append(too_many_streams)
     if route.method not in ("GET", "DELETE"):
         kinds += _WITH_BODY
         kinds += [not_text] if route.raw is not None else [malformed_json, unsupported_media_type]

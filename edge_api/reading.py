@@ -24,6 +24,7 @@ from edge_api.problems import (
     url_too_long,
 )
 from edge_api.responses import Header
+from edge_api.routing import Target
 
 MAX_QUERY_FIELDS = 100
 MAX_URL = 8192
@@ -35,9 +36,19 @@ _PRINTABLE = re.compile(rb"[\x21-\x7e]([\x20-\x7e]{0,253}[\x21-\x7e])?")
 _TRACEPARENT = re.compile(rb"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 _WAIT = re.compile(rb"(?:^|[,;\s])wait=\"?(\d{1,6})\"?(?:$|[,;\s])")
 
+_TICKET = b"ticket="
 _SINGLE = (b"authorization", b"content-type", b"idempotency-key")
 
 Headers = Mapping[bytes, bytes]
+
+
+def ticket_in(target: Target, query: bytes) -> tuple[bytes | None, bytes]:
+    """The ticket in the query string, which only a stream takes, and the query string without it."""
+    if target.offer.stream is None or _TICKET not in query:
+        return None, query
+    fields = query.split(b"&")
+    tickets = [field.removeprefix(_TICKET) for field in fields if field.startswith(_TICKET)]
+    return (tickets[-1] if tickets else None), b"&".join(field for field in fields if not field.startswith(_TICKET))
 
 
 def fields_in_url(route: Route, in_path: dict[str, str], query: bytes) -> dict[str, str]:

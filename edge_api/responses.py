@@ -36,18 +36,19 @@ class Response:
 
     async def send(self, send: Send, *, request_id: str, head: bool, more: tuple[Header, ...] = ()) -> None:
         """Write it out, with `more` headers."""
-        headers = [*self._headers(request_id), *more]
+        headers = [*self.head(request_id), *more]
         await send({"type": "http.response.start", "status": self.status, "headers": headers})
         await send({"type": "http.response.body", "body": b"" if head else self.body})
 
-    def _headers(self, request_id: str) -> list[Header]:
+    def head(self, request_id: str, *, sized: bool = True) -> list[Header]:
+        """The headers; not those of the content where nobody knows its size yet."""
         cached: Header = (b"cache-control", self.cache_control)
         headers = [(b"x-request-id", request_id.encode()), cached, *_ALWAYS, *self.headers]
         if not self.content_type.startswith(b"text/html"):  # a page says itself what it loads
             headers.append(_LOADS_NOTHING)
         if self.status == 401 and not any(name == b"www-authenticate" for name, _ in self.headers):
             headers.append(_CHALLENGE)
-        if self.status not in _WITHOUT_CONTENT:
+        if sized and self.status not in _WITHOUT_CONTENT:
             headers.append((b"content-length", str(len(self.body)).encode()))
             if self.body:
                 headers.append((b"content-type", self.content_type))

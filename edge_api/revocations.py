@@ -50,12 +50,13 @@ Source = Callable[[], Awaitable[Revocations]]
 
 
 class RevocationList:
-    """What is revoked. `on_revoked` is called with the session or user whose tokens are to be looked at again."""
+    """What is revoked. Those in `on_revoked` are called with the session or user whose tokens are to be looked at
+    again."""
 
     def __init__(self, source: Source) -> None:
         self.are_known = False
         """Whether they were had once."""
-        self.on_revoked: Callable[[UUID], None] = lambda subject: None
+        self.on_revoked: list[Callable[[UUID], None]] = []
         self._source = source
         self._missed = asyncio.Event()
         self._missed.set()
@@ -104,14 +105,18 @@ class RevocationList:
             self._void_generations(user, generation)
         self.are_known = True
 
+    def _tell(self, subject: UUID) -> None:
+        for tell in self.on_revoked:
+            tell(subject)
+
     def _void_session(self, session: UUID) -> None:
         _renew(self._sessions, session, None)
-        self.on_revoked(session)
+        self._tell(session)
 
     def _void_generations(self, user: UUID, generation: int) -> None:
         _, known = self._generations.get(user, (0.0, 0))
         _renew(self._generations, user, max(generation, known))
-        self.on_revoked(user)
+        self._tell(user)
 
 
 def _renew(kept: dict[UUID, tuple[float, Entry]], key: UUID, entry: Entry) -> None:

@@ -24,8 +24,9 @@ from broker.telemetry import log
 from edge_api.app import edge
 from edge_api.door import Door
 from edge_api.settings import BadSettingError, Settings
+from edge_api.streams import MOST
 
-CONCURRENT_REQUESTS = 4096
+CONCURRENT_REQUESTS = 4096 + MOST
 BACKLOG = 1024  # a connection that finds no room is tried again by its client's kernel a second later
 FINISH_WITHIN_SECONDS = 15.0
 CLOSE_WITHIN_SECONDS = 1.0
@@ -134,6 +135,7 @@ def _server(door: Door, settings: Settings) -> Server:
 
 async def _finish(server: Server, serving: asyncio.Task[None], door: Door) -> None:
     """Granian alone would also wait for clients that began to send a request and went silent."""
+    door.streams.close()
     server.stop()  # type: ignore[no-untyped-call]
     until = time.monotonic() + FINISH_WITHIN_SECONDS
     while door.in_progress and time.monotonic() < until:  # noqa: ASYNC110 - an event would burden every request

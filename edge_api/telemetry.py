@@ -36,7 +36,8 @@ class Telemetry:
             method if method in _METHODS else "other", visit.route, status, visit.service
         )
         requests.inc()
-        durations.observe(seconds)
+        if not visit.is_stream:
+            durations.observe(seconds)
         if not self._lines:
             asyncio.get_running_loop().call_later(FLUSH_AFTER_SECONDS, self.flush)
         self._lines.append(

@@ -18,7 +18,7 @@ from broker.ids import new_id
 from broker.lane import Answer, NobodyThereError, Request
 from broker.registry import Registry
 from contracts.base import RefusalKind
-from contracts.presence import Bye, Cache, Hello, Manifest, Offer, Route, Saying, Who
+from contracts.presence import Bye, Cache, Hello, Manifest, Offer, Route, Saying, Stream, Who
 from contracts.tokens import ALGORITHM, AUDIENCE, GENERATION_CLAIM, ISSUER, JWKS_PATH, ROLES_CLAIM, SESSION_CLAIM, TYPE
 from edge_api.app import assemble
 from edge_api.authentication import Authenticator
@@ -30,6 +30,7 @@ from edge_api.limits import Limits, Memory, Rate
 from edge_api.platform_paths import template_of
 from edge_api.revocations import RevocationList, from_issuer
 from edge_api.routing import Routes
+from edge_api.streams import Streams
 
 ANYTHING: dict[str, Any] = {"title": "Anything", "type": "object"}
 KEYS_TOPIC = "accounts.get-keys.v1"
@@ -50,6 +51,7 @@ def offer(
     roles: tuple[str, ...] = (),
     limit: str | None = None,
     cache: Cache | None = None,
+    stream: Stream | None = None,
     request: dict[str, Any] = ANYTHING,
     reply: dict[str, Any] = ANYTHING,
     refusals: tuple[RefusalKind, ...] = (),
@@ -77,6 +79,7 @@ def offer(
         reply=reply,
         refusals=refusals,
         cache=cache,
+        stream=stream,
         keeps_answer=keeps_answer,
     )
 
@@ -123,8 +126,18 @@ class World:
         self.authenticator = Authenticator(self.keys, self.revocations)
         self.cache = Answers(max_bytes=100_000)
         limits = Limits(rates or {}, Memory(), clients or Clients())
+        self.streams = Streams(4, most_of_one=2)
+        self.revocations.on_revoked.append(self.streams.revoke)
         self.app = assemble(
-            routes, self.lane, self.authenticator, limits, checks, _nothing, capacity=Capacity(8), cache=self.cache
+            routes,
+            self.lane,
+            self.authenticator,
+            limits,
+            checks,
+            _nothing,
+            capacity=Capacity(8),
+            cache=self.cache,
+            streams=self.streams,
         )
         self.client = httpx.AsyncClient(
             transport=httpx.ASGITransport(self.app, raise_app_exceptions=True), base_url="http://edge"

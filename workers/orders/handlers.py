@@ -9,9 +9,9 @@ from uuid import UUID
 from broker.ids import new_id, new_token
 from broker.lane import Ask, LaneError
 from broker.reconnecting import BrokerAwayError
-from broker.service import Http, Service
+from broker.service import Http, Service, Streamed
 from broker.transaction import Database, Transaction
-from contracts.base import Caller, FieldError, Page, Refusal, invalid_request, unauthenticated
+from contracts.base import Caller, FieldError, Growing, Page, Refusal, invalid_request, unauthenticated
 from contracts.catalog import (
     CommitStock,
     GetQuote,
@@ -29,6 +29,7 @@ from contracts.catalog import (
 from contracts.orders import (
     CancelOrder,
     DeliverOrder,
+    FollowOrder,
     GetOrder,
     ListOrders,
     LookUpOrder,
@@ -48,6 +49,7 @@ from contracts.orders import (
     RefundOrder,
     Shipment,
     ShipOrder,
+    Step,
     email_needed,
     items_or_quote,
     no_such_order,
@@ -77,6 +79,7 @@ from contracts.payments import (
 )
 from workers.orders import figures, reading, store
 from workers.orders.rules import (
+    FINAL,
     UNDER_WAY,
     Cancelled,
     Input,
@@ -92,19 +95,23 @@ from workers.orders.rules import (
     plan_refund,
 )
 
+HISTORY = (
+    OrderPlaced,
+    OrderReserved,
+    OrderAwaitsCustomer,
+    OrderAuthorised,
+    OrderConfirmed,
+    OrderRejected,
+    OrderCancelled,
+    OrderShipped,
+    OrderDelivered,
+    OrderRefunded,
+)
+"""What is said of every step that an order takes."""
 service = Service(
     "orders",
     says=(
-        OrderPlaced,
-        OrderReserved,
-        OrderAwaitsCustomer,
-        OrderAuthorised,
-        OrderConfirmed,
-        OrderRejected,
-        OrderCancelled,
-        OrderShipped,
-        OrderDelivered,
-        OrderRefunded,
+        *HISTORY,
         ReserveStock,
         ReleaseStock,
         CommitStock,
@@ -217,6 +224,20 @@ async def get_order(question: GetOrder, tx: Transaction, caller: Caller) -> Orde
     if row is None or not reading.may_see(row, caller, question.order_token):
         return no_such_order()
     return reading.order(row)
+
+
+@service.answers(
+    FollowOrder,
+    http=Http("GET", "/orders/{id}/events", who="anyone"),
+    stream=Streamed("after", dict.fromkeys(HISTORY, ("id", "order_id"))),
+)
+async def follow_order(question: FollowOrder, tx: Transaction, caller: Caller) -> Growing[Step] | Refusal:
+    if caller.id is None and question.order_token is None:
+        return unauthenticated()
+    row = await store.find(tx.connection, question.id)
+    if row is None or not reading.may_see(row, caller, question.order_token):
+        return no_such_order()
+    return Growing(items=reading.history(row)[question.after :], is_over=row["status"] in FINAL)
 
 
 @service.answers(LookUpOrder)

@@ -51,9 +51,14 @@ def order(row: Row, *, order_token: str | None = None) -> Order:
         refunds=tuple(map(Refund.model_validate, row.get("refunds", ()))),
         metadata=row["metadata"],
         created_at=row["placed_at"],
-        history=tuple(Step.model_validate(step) for step in row["history"]),
+        history=history(row),
         order_token=order_token,
     )
+
+
+def history(row: Row) -> tuple[Step, ...]:
+    """The statuses that the order went through."""
+    return tuple(Step.model_validate(step) for step in row["history"])
 
 
 def may_see(row: Row, caller: Caller, order_token: str | None) -> bool:

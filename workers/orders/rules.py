@@ -247,6 +247,8 @@ _Transition = Callable[[Saga, Any], Decision]
 
 _PAYING: tuple[Status, ...] = ("reserved", "awaiting-customer")
 _OVER: tuple[Status, ...] = ("rejected", "cancelled")
+FINAL: tuple[Status, ...] = (*_OVER, "refunded")
+"""Statuses that nothing leads out of."""
 _PAID: tuple[Status, ...] = ("confirmed", "shipped", "delivered")
 
 

@@ -20,6 +20,7 @@ from contracts.users import (
     GetKeys,
     GetMe,
     GetRevocations,
+    GetStreamTicket,
     GetUser,
     Jwks,
     ListUsers,
@@ -31,6 +32,7 @@ from contracts.users import (
     RequestPasswordReset,
     ResetPassword,
     SuspendUser,
+    Ticket,
     Tokens,
     TokensRevoked,
     User,
@@ -138,6 +140,14 @@ async def refresh_session(ask: RefreshSession, tx: Transaction, signer: Signer) 
     if user.suspended_at is not None:
         return bad_refresh_token()
     return signer.tokens(user, session=session.id, refresh_token=successor, now=now)
+
+
+@service.answers(GetStreamTicket, http=Http("POST", "/stream-tickets", status=201))
+async def get_stream_ticket(ask: GetStreamTicket, tx: Transaction, caller: Caller, signer: Signer) -> Ticket | Refusal:
+    user = await store.user_by_id(tx.session, caller.id)
+    if user is None or caller.session is None:
+        return unauthenticated("This account is gone.")
+    return signer.ticket(user, session=caller.session, now=datetime.now(UTC))
 
 
 @service.answers(LogOut, http=Http("DELETE", "/sessions/current", status=204))

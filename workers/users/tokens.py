@@ -12,6 +12,7 @@ import secrets
 from base64 import urlsafe_b64encode
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 from uuid import UUID, uuid4
 
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -28,9 +29,12 @@ from contracts.tokens import (
     LIFETIME_SECONDS,
     ROLES_CLAIM,
     SESSION_CLAIM,
+    TICKET_AUDIENCE,
+    TICKET_SECONDS,
+    TICKET_TYPE,
     TYPE,
 )
-from contracts.users import Jwk, Jwks, Tokens
+from contracts.users import Jwk, Jwks, Ticket, Tokens
 from workers.users.tables import UserRow
 
 ACCESS_LIFETIME = timedelta(seconds=LIFETIME_SECONDS)
@@ -61,20 +65,14 @@ class Signer:
     ) -> str:
         """A signed statement of who somebody is, good for `ACCESS_LIFETIME` unless its session or its generation is
         revoked."""
-        issued = int(now.timestamp())
-        claims = {
-            "iss": ISSUER,
-            "aud": AUDIENCE,
-            "sub": str(user_id),
-            "iat": issued,
-            "exp": issued + int(ACCESS_LIFETIME.total_seconds()),
-            "jti": str(uuid4()),
-            SESSION_CLAIM: str(session),
-            ROLES_CLAIM: roles,
-            GENERATION_CLAIM: generation,
-        }
-        header = {"alg": ALGORITHM, "typ": TYPE, "kid": self._keys[0].thumbprint()}
-        return jwt.encode(header, claims, self._keys[0], algorithms=[ALGORITHM])
+        who = _claims(user_id, roles, session, generation)
+        return self._signed(TYPE, AUDIENCE, who, now=now, seconds=LIFETIME_SECONDS)
+
+    def ticket(self, user: UserRow, *, session: UUID, now: datetime) -> Ticket:
+        """The same for streams only, and for a shorter time."""
+        who = _claims(user.id, user.roles, session, user.token_generation)
+        signed = self._signed(TICKET_TYPE, TICKET_AUDIENCE, who, now=now, seconds=TICKET_SECONDS)
+        return Ticket(ticket=signed, expires_in=TICKET_SECONDS)
 
     def tokens(self, user: UserRow, *, session: UUID, refresh_token: str, now: datetime) -> Tokens:
         """The answer to a log-in or a refresh."""
@@ -92,11 +90,21 @@ class Signer:
         moment ago may have been spent before the keys changed places."""
         return tuple(_text(hmac.digest(secret, refresh_token.encode(), "sha256")) for secret in self._refresh_secrets)
 
+    def _signed(self, kind: str, audience: str, who: dict[str, Any], *, now: datetime, seconds: int) -> str:
+        issued = int(now.timestamp())
+        claims = {"iss": ISSUER, "aud": audience, "iat": issued, "exp": issued + seconds, "jti": str(uuid4()), **who}
+        header = {"alg": ALGORITHM, "typ": kind, "kid": self._keys[0].thumbprint()}
+        return jwt.encode(header, claims, self._keys[0], algorithms=[ALGORITHM])
+
     def _take(self, pem: bytes) -> None:
         if pem != self._pem:
             self._keys = _private_keys(pem)
             self._refresh_secrets = tuple(map(_refresh_secret, self._keys))
             self._pem = pem
+
+
+def _claims(user_id: UUID, roles: list[str], session: UUID, generation: int) -> dict[str, Any]:
+    return {"sub": str(user_id), SESSION_CLAIM: str(session), ROLES_CLAIM: roles, GENERATION_CLAIM: generation}
 
 
 def fresh_token() -> str:

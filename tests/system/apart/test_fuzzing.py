@@ -33,6 +33,7 @@ def test_no_server_error_no_undocumented_answer_and_no_other_form_than_documente
     done = subprocess.run(asking, cwd=tmp_path, env=told, capture_output=True, text=True, timeout=110)
     assert done.returncode == 0, done.stdout[-20_000:] + done.stderr[-2_000:]
     paths = httpx.get(f"{platform.edge}/openapi.json", trust_env=False).json()["paths"]
-    # What it read the document from, it does not ask again.
-    operations = sum(len(METHODS & item.keys()) for path, item in paths.items() if path != "/openapi.json")
+    # What it read the document from, it does not ask again; and streams have no end.
+    left_out = {"/openapi.json", "/orders/{id}/events"}
+    operations = sum(len(METHODS & item.keys()) for path, item in paths.items() if path not in left_out)
     assert re.search(rf"Tested:\s+{operations}\b", done.stdout), done.stdout
