@@ -10,10 +10,12 @@ from workers.orders.handlers import service as orders
 from workers.payments.handlers import service as payments
 from workers.users.handlers import service as users
 
+SERVICES = (users, catalog, orders, payments)
+
 
 def shop() -> Routes:
     """Their routes."""
     registry = Registry(trusted_logins=frozenset())
-    for service in (users, catalog, orders, payments):
+    for service in SERVICES:
         assert registry.accept(service.manifest(), login=service.name, newest=datetime.now(UTC))
     return Routes(registry, is_reserved=lambda path: template_of(path) is not None)

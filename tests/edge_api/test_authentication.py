@@ -88,6 +88,27 @@ def with_a_key_of_its_own(world: World) -> str:
     return world.token(key=key, header={"jwk": key.as_dict(private=False)})
 
 
+def whose_key_is_elsewhere(world: World, header: str) -> str:
+    """Signed by a key that the header says where to fetch."""
+    key = ECKey.generate_key("P-256", {"kid": "theirs"})
+    return world.token(key=key, header={header: "http://127.0.0.1:1/keys.json"})
+
+
+def with_a_certificate_of_its_own(world: World) -> str:
+    key = ECKey.generate_key("P-256", {"kid": "first"})
+    return world.token(key=key, header={"x5c": [_encoded(key.as_der(private=False))]})
+
+
+def signed_otherwise(world: World, signature: bytes) -> str:
+    return f"{world.token().rpartition('.')[0]}.{_encoded(signature)}"
+
+
+def with_another_signature(world: World) -> str:
+    """That of another token of the same user."""
+    user = str(uuid4())
+    return f"{world.token(sub=user).rpartition('.')[0]}.{world.token(sub=user).rpartition('.')[2]}"
+
+
 def _claims(world: World, **claims: Any) -> dict[str, Any]:
     payload = world.token(**claims).split(".")[1]
     return dict(json.loads(urlsafe_b64decode(payload.encode())))
@@ -101,6 +122,15 @@ FORGERIES: dict[str, Callable[[World], str]] = {
     "alg none": unsigned,
     "alg None": lambda world: forged(world, {"alg": "None"}, b""),
     "HS256 with the public key": signed_with_the_public_key,
+    "HS256 with a word": lambda world: forged(world, {"alg": "HS256"}, b"secret"),
+    "another curve's algorithm": lambda world: forged(world, {"alg": "ES384"}, b"\1" * 96),
+    "RS256": lambda world: forged(world, {"alg": "RS256"}, b"\1" * 256),
+    "es256": lambda world: forged(world, {"alg": "es256"}, b"\1" * 64),
+    "an algorithm that is no word": lambda world: forged(world, {"alg": ["ES256"]}, b"\1" * 64),
+    "a signature of zeros": lambda world: signed_otherwise(world, b"\0" * 64),
+    "a signature in DER": lambda world: signed_otherwise(world, bytes.fromhex("3006020101020101")),
+    "a signature that is cut off": lambda world: world.token()[:-4],
+    "another token's signature": with_another_signature,
     "altered claims": altered,
     "another signer": of_another_signer,
     "no signature": lambda world: world.token().rpartition(".")[0] + ".",
@@ -126,7 +156,19 @@ FORGERIES: dict[str, Callable[[World], str]] = {
     "no roles": lambda world: world.token(without="roles"),
     "roles as a word": lambda world: world.token(roles="staff"),
     "an unknown key": lambda world: world.token(header={"kid": "second"}),
-    "a key of its own": lambda world: with_a_key_of_its_own(world),
+    "a key of its own": with_a_key_of_its_own,
+    "a certificate of its own": with_a_certificate_of_its_own,
+    "a key that is elsewhere": lambda world: whose_key_is_elsewhere(world, "jku"),
+    "a certificate that is elsewhere": lambda world: whose_key_is_elsewhere(world, "x5u"),
+    "a key that is a file": lambda world: world.token(header={"kid": "../../../../dev/null"}),
+    "a key that is a statement": lambda world: world.token(header={"kid": "first' OR '1'='1"}),
+    "a key without a name": lambda world: world.token(header={"kid": ""}),
+    "a key that is no word": lambda world: forged(world, {"kid": {"first": 1}}, b"\1" * 64),
+    "issued in words": lambda world: world.token(iat="now"),
+    "expires at no number": lambda world: world.token(exp=float("nan")),
+    "encrypted": lambda world: f"{world.token()}.e30.e30",
+    "claims no object": lambda world: f"{world.token().split('.')[0]}.{_encoded(b'[1]')}.{_encoded(b'1' * 64)}",
+    "in JSON": lambda world: json.dumps({"payload": world.token().split(".")[1], "signatures": []}),
     "nothing": lambda world: "",
     "rubbish": lambda world: "rubbish",
     "two parts": lambda world: "a.b",

@@ -193,7 +193,7 @@ async def say_what_to_do(_: object, order: Order, ask: Ask) -> Order:
 
 @service.answers(
     PlaceOrder,
-    http=Http("POST", "/orders", status=201, who="anyone", wait="wait_seconds"),
+    http=Http("POST", "/orders", status=201, who="anyone", wait="wait_seconds", limit="orders"),
     first=price,
     then=wait_until_settled,
 )

@@ -153,7 +153,7 @@ class SandboxGateway(Gateway):
 
     async def _ask(self, method: str, path: str, **request: Any) -> tuple[int, bytes]:
         try:
-            async with self._session.request(method, path, **request) as answer:
+            async with self._session.request(method, path, allow_redirects=False, **request) as answer:
                 if answer.status < 500 and answer.status not in (409, 429):
                     return answer.status, await answer.read()
         except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError, TimeoutError) as lost:

@@ -297,6 +297,17 @@ async def test_nonsense_is_unknown_and_counted(place: Place, nonsense: str) -> N
             assert counting.more == 1
 
 
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_a_gateway_that_sends_us_elsewhere_is_not_obeyed(place: Place, status: int) -> None:
+    async with answering(Said(200)) as (elsewhere, asked_there):
+        said = Said(status, "{}", {"Location": f"{elsewhere}/v1/payments"})
+        async with answering(said) as (url, asked), at(place, url) as gateway:
+            for ask in (hold(gateway, "pm_1"), gateway.find(str(new_id()))):
+                with pytest.raises(GatewayUnknown):
+                    await ask
+            assert (len(asked), asked_there) == (2, [])
+
+
 async def test_a_refusal_that_makes_no_sense_is_unknown_and_counted(place: Place) -> None:
     async with answering(Said(400, '{"mistake": "yours"}')) as (url, _), at(place, url) as gateway:
         counting = Counting("hedgerow_gateway_nonsense_total", gateway=gateway.name)
