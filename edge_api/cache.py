@@ -7,7 +7,6 @@ What is kept is bounded in bytes, and who was asked for least recently goes firs
 """
 
 import asyncio
-import json
 import time
 from collections import OrderedDict, defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -17,9 +16,11 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from prometheus_client import Counter, Gauge
+from pydantic import TypeAdapter
 from starlette.types import Scope
 
 from broker.lane import Answer
+from broker.telemetry import log
 from contracts.presence import Cache as Declared
 from contracts.presence import Offer, Stale
 from edge_api.responses import Response
@@ -29,11 +30,13 @@ if TYPE_CHECKING:
     from edge_api.shared_answers import SharedAnswers
 
 CACHED = Counter("hedgerow_http_cached", "Requests for what may be cached, by how they were answered.", ["outcome"])
+SENSELESS = Counter("hedgerow_http_senseless_news", "Answers whose news made no sense, so that all was forgotten.")
 BYTES = Gauge("hedgerow_http_cache_bytes", "What the cache holds.")
 HIT, JOINED, SHARED, FILLED, PASSED = map(CACHED.labels, ("hit", "joined", "shared", "filled", "passed"))
 OVERHEAD = 1024
 """Bytes that an entry takes beside its body."""
 MAX_BYTES = 64 << 20
+_NEWS = TypeAdapter(list[tuple[str, Any]])
 Key = tuple[str, bytes, bytes]
 """The operation, and the path and the query string as they came."""
 
@@ -117,6 +120,10 @@ class Cache:
     def is_deaf(self) -> None:
         """Events may have been missed: everything is forgotten, and nothing is kept until they are heard again."""
         self._heard = frozenset()
+        self.forget()
+
+    def forget(self) -> None:
+        """Everything, and what is on its way is not kept."""
         for key in list(self._tags):
             self._drop(key)
 
@@ -129,9 +136,18 @@ class Cache:
         if self._shared and struck:
             self._shared.strike(map(_word, struck))
 
-    def told(self, news: str) -> None:
-        """The same for the news of an answer."""
-        for topic, data in json.loads(news):
+    def told(self, news: str, *, by: str) -> None:
+        """The same for the news of an answer to this operation; everything, where they make no sense."""
+        try:
+            told = _NEWS.validate_json(news)
+        except ValueError:
+            SENSELESS.inc()
+            log.error("the news of an answer make no sense, everything cached is forgotten", topic=by)
+            self.forget()
+            if self._shared:
+                self._shared.strike_everything()
+            return
+        for topic, data in told:
             self.news(topic, data)
 
     def _is_kept(self, cache: Declared) -> bool:

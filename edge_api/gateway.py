@@ -121,7 +121,7 @@ class Gateway:
             return answer if isinstance(answer, Response) else respond(answer, target.route, request)
         answer = await self._ask(target, request)
         if answer.news is not None:
-            self._cache.told(answer.news)
+            self._cache.told(answer.news, by=request.topic)
         return respond(answer, target.route, request)
 
     def _find(self, scope: Scope) -> tuple[Target, dict[str, str]]:

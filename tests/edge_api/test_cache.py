@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncIterator
 
 import pytest
+from structlog.testing import capture_logs
 
 from broker.lane import Answer, DeadlinePassedError, Request, refuse
 from contracts.base import refusal
@@ -156,6 +157,35 @@ async def test_a_writes_reply_says_what_it_makes_stale_and_that_holds_before_it_
     assert [await got(cached, path) for path in ("/things/7", "/things/8")] == ["1", "2"]
     await cached.client.patch("/things/7")
     assert [await got(cached, path) for path in ("/things/7", "/things/8")] == ["3", "2"]
+
+
+@pytest.mark.parametrize(
+    "news",
+    ["", "x", "null", "7", "{}", '{"a": 1}', '["x"]', '[["x"]]', "[[7, {}]]", '[[["x"], {}]]', "[" * 5000, "\ud800"],
+)
+async def test_news_that_make_no_sense_cost_the_cache_and_not_the_write(cached: World, shop: Shop, news: str) -> None:
+    counting = Counting("hedgerow_http_senseless_news_total")
+    assert [await got(cached, path) for path in ("/things/7", "/things")] == ["1", "2"]
+    shop.hold()
+    before = asyncio.create_task(got(cached, "/things/8"))
+    await shop.is_asked.wait()
+    cached.lane.answers["shop.change-thing.v1"] = Answer(b'{"changed": 1}', news=news)
+    with capture_logs() as logs:
+        response = await cached.client.patch("/things/7")
+    assert (response.status_code, response.json()) == (200, {"changed": 1})
+    assert [(entry["log_level"], entry["topic"]) for entry in logs] == [("error", "shop.change-thing.v1")]
+    assert counting.more == 1
+    shop.may_answer.set()
+    assert await before == "3"
+    assert [await got(cached, path) for path in ("/things/7", "/things", "/things/8")] == ["4", "5", "6"]
+
+
+@pytest.mark.parametrize("data", ["[1, 2]", '{"id": [["7"], null, {"a": 1}]}', '{"id": {"7": 7}}', "1e400"])
+async def test_news_of_whatever_form_harm_nobody(cached: World, shop: Shop, data: str) -> None:
+    cached.lane.answers["shop.change-thing.v1"] = Answer(b"{}", news=f'[["{CHANGED}", {data}]]')
+    await got(cached, "/things")
+    assert (await cached.client.patch("/things/7")).status_code == 200
+    assert await got(cached, "/things") == "2"
 
 
 async def test_while_events_are_not_heard_nothing_is_kept(cached: World, shop: Shop) -> None:

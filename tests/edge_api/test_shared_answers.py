@@ -148,8 +148,9 @@ async def test_what_one_hears_is_stale_for_all(start: Start, event: str, data: o
     assert await late.got("8") == others
 
 
+@pytest.mark.parametrize("news", [f'[["{CHANGED}", {{"id": "7"}}]]', "nonsense"])
 async def test_who_strikes_does_not_find_it_any_more_even_at_once(
-    start: Start, monkeypatch: pytest.MonkeyPatch
+    start: Start, monkeypatch: pytest.MonkeyPatch, news: str
 ) -> None:
     edge = await start()
     await edge.got()
@@ -161,7 +162,7 @@ async def test_who_strikes_does_not_find_it_any_more_even_at_once(
         await delete(*tokens)
 
     monkeypatch.setattr(edge.shared._redis, "delete", slowly)
-    edge.cache.told(f'[["{CHANGED}", {{"id": "7"}}]]')
+    edge.cache.told(news, by="shop.change-thing.v1")
     assert await edge.got() == "2"
 
 
