@@ -72,8 +72,11 @@ BODIES = [
     Case("more than 1 MiB", 413, "body-too-large", body=order(metadata={"note": "x" * 2**20})),
     Case("nested 100,000 deep", 400, "malformed-json", body=b"[" * 100_000 + b"]" * 100_000),
     Case("objects nested 100,000 deep", 400, "malformed-json", body=b'{"a":' * 100_000 + b"1" + b"}" * 100_000),
+    Case("half a surrogate", 400, "malformed-json", body=order(metadata={"note": "\ud800"})),
+    Case("a line break in an address", 422, "invalid-request", body=order(email="a@b.example\r\nBcc: c@d.example")),
     Case("NUL in the body", 422, "invalid-request", body=order(metadata={"note": "a\0b"})),
     Case("no JSON by its type", 415, "unsupported-media-type", body=order(), headers={"Content-Type": "text/plain"}),
+    Case("nothing that is accepted", 406, "not-acceptable", body=order(), headers={"Accept": "text/html"}),
     Case("an unknown product", 422, "unknown-sku", body=of(1, sku="NO-SUCH-THING")),
     Case("an unknown quote", 422, "unknown-quote", body=with_quote(str(uuid4()))),
     Case("a quote that is no UUID", 422, "invalid-request", body=with_quote("q1")),
@@ -102,12 +105,9 @@ TOKENS = [
     Case("a token that nobody signed", 401, "unauthenticated", "GET", ME, headers=bearing(unsigned_token())),
     Case("a bad token where none is needed", 401, "unauthenticated", "GET", "/products", headers=bearing("abc")),
     Case("a customer where staff is needed", 403, "forbidden", "POST", "/products", body=b"{}"),
-    Case(
-        "an idempotency key with a control character",
-        400,
-        "bad-idempotency-key",
-        body=order(),
-        headers={"Idempotency-Key": "a\tb"},
+    *(
+        Case(f"an idempotency key {what}", 400, "bad-idempotency-key", body=order(), headers={"Idempotency-Key": key})
+        for what, key in (("with a control character", "a\tb"), ("that is too long", "k" * 256), ("of nothing", ""))
     ),
 ]
 
