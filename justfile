@@ -9,7 +9,7 @@ launcher := bin + "/python -m infra.launcher"
 default:
     @{{ bin }}/just --justfile {{ quote(justfile()) }} --list --unsorted
 
-# Start the platform; Ctrl-C stops it (--detach: return when it is ready; --with monitoring: Prometheus, too)
+# Start the platform; Ctrl-C stops it (--detach: return when it is ready; --https; --with monitoring: Prometheus, too)
 [no-exit-message]
 up *args:
     @exec env HEDGEROW_CALLED_FROM={{ quote(invocation_directory()) }} {{ launcher }} up "$@"

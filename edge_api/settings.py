@@ -53,12 +53,13 @@ def settings_from(environment: Mapping[str, str]) -> Settings:
         trusted_proxies=_proxies(environment.get("HEDGEROW_TRUSTED_PROXIES", "")),
         at_once=_number(environment, "HEDGEROW_AT_ONCE", AT_ONCE, 1, 10_000),
         cache_bytes=_number(environment, "HEDGEROW_CACHE_BYTES", MAX_BYTES, 0, 1 << 36),
-        certificate=_certificate(environment),
+        certificate=certificate_from(environment),
         cors_origins=tuple(filter(None, map(str.strip, environment.get("HEDGEROW_CORS_ORIGINS", "").split(",")))),
     )
 
 
-def _certificate(environment: Mapping[str, str]) -> Certificate | None:
+def certificate_from(environment: Mapping[str, str]) -> Certificate | None:
+    """The certificate in these variables, if they name one. Raises BadSettingError."""
     chain, key = (environment.get(f"HEDGEROW_TLS_{part}", "") for part in ("CERTIFICATE", "KEY"))
     if not chain and not key:
         return None

@@ -35,13 +35,15 @@ def _run(arguments: argparse.Namespace, state: State) -> int:
             if arguments.detach:
                 passed_on = [f"--without={name}" for name in arguments.without]
                 passed_on += [f"--with={profile}" for profile in arguments.profiles]
-                return up.up_detached(state, progress, passed_on + ["--servers-only"] * arguments.servers_only)
+                passed_on += ["--servers-only"] * arguments.servers_only + ["--https"] * arguments.https
+                return up.up_detached(state, progress, passed_on)
             return up.up(
                 state,
                 progress,
                 servers_only=arguments.servers_only,
                 without=arguments.without,
                 profiles=arguments.profiles,
+                https=arguments.https,
                 in_background=arguments.in_background,
             )
         case "demo":
@@ -72,6 +74,7 @@ def _parser() -> argparse.ArgumentParser:
     up.add_argument(
         "--with", action="append", default=[], dest="profiles", metavar="PROFILE", help="also: monitoring, redis"
     )
+    up.add_argument("--https", action="store_true", help="with a certificate for this machine, where none is named")
     up.add_argument("--in-background", action="store_true", help=argparse.SUPPRESS)
     commands.add_parser("down", help="stop the platform")
     commands.add_parser("demo", help="place an order and watch it")

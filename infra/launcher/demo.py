@@ -12,6 +12,7 @@ from infra.launcher.failure import Failure
 from infra.launcher.payment_gateway import REAL_MONEY
 from infra.launcher.state import State
 from infra.launcher.status import runtime
+from infra.pinning import pinned
 
 _SETTLED = {"confirmed", "rejected", "cancelled"}
 _console = Console(highlight=False, soft_wrap=True)
@@ -22,8 +23,9 @@ def show_demo(state: State) -> int:
     found = runtime(state)
     if found.get("payments") == REAL_MONEY:
         raise Failure("Payments go to Stripe with real money here, and the demo pays with test cards.")
-    edge = str(found["edge"])
-    with httpx.Client(base_url=edge, timeout=15, trust_env=False) as client:
+    edge, certificate = str(found["edge"]), found.get("certificate")
+    verify = pinned(str(certificate) if certificate else None)
+    with httpx.Client(base_url=edge, timeout=15, trust_env=False, verify=verify) as client:
         _sign_up(client)
         product = _pick(client)
         before = product["available"]

@@ -4,8 +4,10 @@ import asyncio
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from dataclasses import asdict
+from pathlib import Path
 from urllib.parse import urlsplit
 
+from edge_api.certificate import Certificate
 from infra.launcher import services
 from infra.launcher.failure import Failure
 from infra.launcher.payment_gateway import stripe_settings, who_is_paid
@@ -35,6 +37,7 @@ class Platform:
         servers_only: bool = False,
         without: Collection[str] = (),
         profiles: Collection[str] = (),
+        certificate: Certificate | None = None,
     ) -> None:
         self._state = state
         self._progress = progress
@@ -42,6 +45,7 @@ class Platform:
         self._services = [name for name in services.BUSINESS if name not in without]
         self._supervisor = Supervisor(progress.say, self._record)
         self._profiles = profiles
+        self._certificate = certificate
         self._addresses: dict[str, str | None] = {}
         self._metrics: dict[str, int] = {}
         self._following: asyncio.Task[None] | None = None
@@ -80,14 +84,21 @@ class Platform:
 
     async def _start_services(self, servers: Servers) -> None:
         port, gateway_port = services.edge_port(), self._state.port("gateway")
-        addresses = Addresses(f"http://127.0.0.1:{port}", f"http://127.0.0.1:{gateway_port}")
+        certificate = self._certificate
+        addresses = Addresses(
+            f"{'https' if certificate else 'http'}://127.0.0.1:{port}",
+            f"http://127.0.0.1:{gateway_port}",
+            str(certificate.chain) if certificate else None,
+        )
         stripe = stripe_settings()
         self._addresses |= asdict(addresses) | {"payments": who_is_paid(stripe)}
         sandbox = [] if stripe else [asyncio.to_thread(services.gateway, self._state, addresses)]
         programs = await asyncio.gather(
             *sandbox,
             *(asyncio.to_thread(services.worker, self._state, servers, addresses, name) for name in self._services),
-            asyncio.to_thread(services.edge, self._state, servers, port, self._addresses.get("redis")),
+            asyncio.to_thread(
+                services.edge, self._state, servers, port, self._addresses.get("redis"), certificate=certificate
+            ),
         )
         for name in (*self._services, "edge"):
             self._metrics[name] = self._state.port(f"metrics.{name}")
@@ -95,7 +106,7 @@ class Platform:
             page = self._metrics.get(program.name)
             await self._supervisor.start(program if page is None else services.with_metrics(program, page))
         staff = self._state.read("admin.json")
-        await wait_until_ready(addresses.edge, self._services, staff, self._supervisor.check, within=60)
+        await wait_until_ready(addresses, self._services, staff, self._supervisor.check, within=60)
 
     async def _start_prometheus(self) -> None:
         with self._progress.step("Starting Prometheus", "Prometheus is ready"):
@@ -112,7 +123,7 @@ class Platform:
 
     def _seed(self) -> None:
         try:
-            added = seed(str(self._addresses["edge"]), self._state.read("admin.json"))
+            added = seed(self._state.read("admin.json"), str(self._addresses["edge"]), self._addresses["certificate"])
         except (NotOurs, Failure) as reason:
             # A shop without products is no reason to stop a platform that is up.
             self._progress.say(str(reason))
@@ -135,6 +146,9 @@ class Platform:
         if self._servers_only:
             return {"addresses": runtime, **monitoring, "stop": stop}
         lines = {"edge": str(self._addresses["edge"]), "routes": f"{self._addresses['edge']}/openapi.json"}
+        certificate = self._addresses["certificate"]
+        if certificate and Path(certificate).is_relative_to(self._state.folder):
+            lines["trust"] = f"{shown(Path(certificate))} (made for this machine)"
         if management := self._addresses["rabbitmq_management"]:
             login = f"login {urlsplit(management).username}, password in {runtime}"
             lines["RabbitMQ"] = f"{without_login(management)} ({login})"

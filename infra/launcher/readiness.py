@@ -13,6 +13,8 @@ import httpx
 
 from contracts.tokens import JWKS_PATH
 from infra.launcher.failure import Failure
+from infra.launcher.services import Addresses
+from infra.pinning import pinned
 
 _PAUSE = 0.2
 Sign = Callable[[httpx.AsyncClient], Awaitable[str | None]]
@@ -20,15 +22,16 @@ Sign = Callable[[httpx.AsyncClient], Awaitable[str | None]]
 
 
 async def wait_until_ready(
-    edge: str, services: Collection[str], staff: dict[str, Any], check: Callable[[], None], *, within: float
+    at: Addresses, services: Collection[str], staff: dict[str, Any], check: Callable[[], None], *, within: float
 ) -> None:
     """Return when the edge and each of the services answer; `check` is called in between, and may raise.
 
     Raises `Failure` with what was seen last when that takes longer than so many seconds.
     """
-    said = "no answer"
+    said, verify = "no answer", pinned(at.certificate)
+    asking = httpx.AsyncClient(base_url=at.edge, timeout=5, trust_env=False, verify=verify)
     try:
-        async with asyncio.timeout(within), httpx.AsyncClient(base_url=edge, timeout=5, trust_env=False) as client:
+        async with asyncio.timeout(within), asking as client:
             for sign in _signs(services, staff):
                 while (found := await _look(sign, client)) is not None:
                     said = found

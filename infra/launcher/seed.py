@@ -6,6 +6,7 @@ from typing import Any
 import httpx
 
 from infra.launcher.failure import Failure
+from infra.pinning import pinned
 
 _PATIENCE = 10.0
 _CATEGORIES = {"tools": "Garden tools", "seeds": "Seeds", "plants": "Plants", "watering": "Watering"}
@@ -36,12 +37,12 @@ class _Refused(Failure):
         self.status = status
 
 
-def seed(edge: str, administrator: dict[str, Any]) -> int:
+def seed(administrator: dict[str, Any], edge: str, certificate: str | None = None) -> int:
     """Fill an empty catalogue; answers how many products were added.
 
     Raises `NotOurs` when the staff user is not known there, and `Failure` when the platform refuses.
     """
-    with httpx.Client(base_url=edge, timeout=15, trust_env=False) as client:
+    with httpx.Client(base_url=edge, timeout=15, trust_env=False, verify=pinned(certificate)) as client:
         login = {"email": administrator["email"], "password": administrator["password"]}
         client.headers["Authorization"] = f"Bearer {_log_in(client, login)}"
         if _ask(client, "GET", "/products?limit=1")["items"]:

@@ -10,6 +10,7 @@ from urllib.parse import unquote, urlsplit
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from edge_api.certificate import Certificate
 from infra.launcher.failure import Failure
 from infra.launcher.payment_gateway import stripe_settings
 from infra.launcher.program import Program
@@ -24,6 +25,7 @@ EDGE_SETTINGS = (
     "HEDGEROW_TRUSTED_PROXIES",
     "HEDGEROW_AT_ONCE",
     "HEDGEROW_CACHE_BYTES",
+    "HEDGEROW_CORS_ORIGINS",
     "HEDGEROW_HOST",
 )
 """What the operator says to the launcher and means for the edge."""
@@ -32,10 +34,12 @@ ADMINISTRATOR = "admin@hedgerow.example"
 
 @dataclass(frozen=True)
 class Addresses:
-    """Where the platform answers on this machine."""
+    """Where the platform answers on this machine. `certificate` is the file with what the edge shows, where it speaks
+    HTTPS."""
 
     edge: str
     gateway: str
+    certificate: str | None = None
 
 
 def edge_port() -> int:
@@ -59,6 +63,7 @@ def gateway(state: State, addresses: Addresses) -> Program:
         "HEDGEROW_GATEWAY_KEY": state.secret("gateway.key"),
         "HEDGEROW_GATEWAY_WEBHOOK_URL": f"{addresses.edge}/gateway-webhooks/sandbox",
         "HEDGEROW_GATEWAY_WEBHOOK_SECRET": state.secret("gateway.webhooks"),
+        "HEDGEROW_GATEWAY_WEBHOOK_CERTIFICATE": addresses.certificate or "",
     }
     return _module(state, "gateway", "infra.sandbox_gateway", environment)
 
@@ -80,12 +85,22 @@ def worker(state: State, servers: Servers, addresses: Addresses, service: str) -
     return _module(state, service, f"workers.{service}", environment)
 
 
-def edge(state: State, servers: Servers, port: int, redis: str | None = None) -> Program:
+def edge(
+    state: State,
+    servers: Servers,
+    port: int,
+    redis: str | None = None,
+    *,
+    certificate: Certificate | None = None,
+) -> Program:
     """The door; it has a broker login and no database."""
     environment = {name: os.environ[name] for name in EDGE_SETTINGS if name in os.environ}
     environment |= {"HEDGEROW_AMQP_URL": provision_login(state, servers, "edge"), "HEDGEROW_PORT": str(port)}
     if redis is not None:
         environment["HEDGEROW_REDIS_URL"] = redis
+    if certificate is not None:
+        environment["HEDGEROW_TLS_CERTIFICATE"] = str(certificate.chain)
+        environment["HEDGEROW_TLS_KEY"] = str(certificate.key)
     # A service that was started with the platform's own login may speak under any name.
     environment["HEDGEROW_TRUSTED_LOGINS"] = unquote(urlsplit(servers.amqp).username or "guest")
     if servers.rabbitmq_management:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Collection
 
+from infra.launcher.certificate import edge_certificate
 from infra.launcher.failure import Failure
 from infra.launcher.leftovers import end_leftovers, is_running, wait_until
 from infra.launcher.lock import launcher_lock, running_launcher
@@ -26,6 +27,7 @@ def up(
     servers_only: bool = False,
     without: Collection[str] = (),
     profiles: Collection[str] = (),
+    https: bool = False,
     in_background: bool = False,
 ) -> int:
     """Run until SIGINT, SIGTERM or SIGHUP. Raises `Failure` when the platform can't start or runs already."""
@@ -35,10 +37,14 @@ def up(
         raise Failure(f"--with {unknown[0]}: there is no such profile; there is {', '.join(PROFILES)}.")
     with launcher_lock(state):
         end_leftovers(state.folder)
+        certificate = None
         if not servers_only:
             edge_port()
             stripe_settings()
-        platform = Platform(state, progress, servers_only=servers_only, without=without, profiles=profiles)
+            certificate = edge_certificate(state, https=https)
+        platform = Platform(
+            state, progress, servers_only=servers_only, without=without, profiles=profiles, certificate=certificate
+        )
         asyncio.run(_run(platform, when_ready=progress.fall_silent if in_background else lambda: None))
     return 0
 

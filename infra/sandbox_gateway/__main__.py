@@ -1,7 +1,8 @@
 """`python -m infra.sandbox_gateway`: serves the sandbox gateway on 127.0.0.1 until SIGTERM.
 
 Settings: HEDGEROW_GATEWAY_PORT, HEDGEROW_GATEWAY_LEDGER (a SQLite file) and HEDGEROW_GATEWAY_KEY (the secret key);
-where webhooks are wanted, HEDGEROW_GATEWAY_WEBHOOK_URL and HEDGEROW_GATEWAY_WEBHOOK_SECRET.
+where webhooks are wanted, HEDGEROW_GATEWAY_WEBHOOK_URL and HEDGEROW_GATEWAY_WEBHOOK_SECRET, and with HTTPS perhaps
+HEDGEROW_GATEWAY_WEBHOOK_CERTIFICATE (a PEM file), the only certificate that is believed there.
 """
 
 import asyncio
@@ -13,6 +14,7 @@ from granian.constants import Interfaces
 from granian.log import LogLevels
 from granian.server.embed import Server
 
+from infra.pinning import pinned
 from infra.sandbox_gateway.app import make_app
 from infra.sandbox_gateway.ledger import Ledger
 from infra.sandbox_gateway.webhooks import Webhooks
@@ -42,7 +44,8 @@ def main() -> None:
     """Read the settings and serve."""
     ledger = Ledger(Path(os.environ["HEDGEROW_GATEWAY_LEDGER"]))
     secret = os.environ.get("HEDGEROW_GATEWAY_WEBHOOK_SECRET", "")
-    webhooks = Webhooks(ledger, os.environ.get("HEDGEROW_GATEWAY_WEBHOOK_URL") or None, secret)
+    verify = pinned(os.environ.get("HEDGEROW_GATEWAY_WEBHOOK_CERTIFICATE"))
+    webhooks = Webhooks(ledger, os.environ.get("HEDGEROW_GATEWAY_WEBHOOK_URL") or None, secret, verify=verify)
     app = make_app(ledger, os.environ["HEDGEROW_GATEWAY_KEY"], webhooks)
     port = int(os.environ["HEDGEROW_GATEWAY_PORT"])
     server = Server(app, "127.0.0.1", port, interface=Interfaces.ASGINL, websockets=False, log_level=LogLevels.error)

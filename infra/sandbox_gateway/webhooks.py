@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import hashlib
 import hmac
+import ssl
 import time
 from typing import Annotated
 
@@ -43,11 +44,12 @@ class Script(BaseModel):
 class Webhooks:
     """Tells the endpoint; without one, nobody."""
 
-    def __init__(self, ledger: Ledger, url: str | None, secret: str) -> None:
+    def __init__(self, ledger: Ledger, url: str | None, secret: str, *, verify: ssl.SSLContext | bool = True) -> None:
         self.script = Script()
         self._ledger = ledger
         self._url = url
         self._secret = secret
+        self._verify = verify
         self._sending = asyncio.Lock()
 
     def tell_at(self, method: Method | None = None) -> float | None:
@@ -58,7 +60,7 @@ class Webhooks:
 
     async def send_forever(self) -> None:
         """Send what is due, until cancelled."""
-        async with httpx.AsyncClient(timeout=_ANSWER_WITHIN_SECONDS, trust_env=False) as client:
+        async with self._client() as client:
             while True:
                 await self._send_due(client)
                 await asyncio.sleep(_LOOK_EVERY_SECONDS)
@@ -66,8 +68,11 @@ class Webhooks:
     async def send_now(self) -> None:
         """Send what is due before anything else happens, if the script wants that."""
         if self._url and self.script.before_the_answer:
-            async with httpx.AsyncClient(timeout=_ANSWER_WITHIN_SECONDS, trust_env=False) as client:
+            async with self._client() as client:
                 await self._send_due(client)
+
+    def _client(self) -> httpx.AsyncClient:
+        return httpx.AsyncClient(timeout=_ANSWER_WITHIN_SECONDS, trust_env=False, verify=self._verify)
 
     async def _send_due(self, client: httpx.AsyncClient) -> None:
         async with self._sending:

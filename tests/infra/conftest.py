@@ -11,6 +11,7 @@ import pytest
 
 from infra.launcher.leftovers import end_leftovers
 from infra.launcher.state import REPOSITORY, State
+from tests.support.servers import RealServers
 
 Done = subprocess.CompletedProcess[str]
 
@@ -26,6 +27,16 @@ def state(tmp_path: Path) -> Iterator[State]:
     made = State(tmp_path / "state")
     yield made
     end_leftovers(made.folder)
+
+
+@pytest.fixture
+def given(servers: RealServers) -> dict[str, str]:
+    """Servers that are there already."""
+    return {
+        "HEDGEROW_AMQP_URL": servers.amqp,
+        "HEDGEROW_RABBITMQ_MANAGEMENT_URL": servers.rabbitmq_management,
+        "HEDGEROW_DATABASE_URL": servers.database,
+    }
 
 
 @pytest.fixture

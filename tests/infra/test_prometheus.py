@@ -21,7 +21,7 @@ from infra.launcher.prometheus import CONFIGURATION, binaries, keep_targets
 from infra.launcher.state import REPOSITORY, State
 from tests.infra.conftest import Launcher
 from tests.support.eventually import eventually
-from tests.support.servers import RealServers, skip_or_fail
+from tests.support.servers import skip_or_fail
 
 pytestmark = pytest.mark.servers
 RULES = (CONFIGURATION / "rules.yml").read_text()
@@ -102,13 +102,8 @@ async def test_targets_follow_the_plug_ins(state: State, monkeypatch: pytest.Mon
 
 
 def test_up_with_monitoring_runs_a_prometheus_that_down_stops(
-    tools: Path, launcher: Launcher, state: State, servers: RealServers
+    tools: Path, launcher: Launcher, state: State, given: dict[str, str]
 ) -> None:
-    given = {
-        "HEDGEROW_AMQP_URL": servers.amqp,
-        "HEDGEROW_RABBITMQ_MANAGEMENT_URL": servers.rabbitmq_management,
-        "HEDGEROW_DATABASE_URL": servers.database,
-    }
     up = launcher("up", "--detach", "--servers-only", "--with", "monitoring", **given)
     assert (up.returncode, up.stderr) == (0, "")
     runtime = state.read("runtime.json")

@@ -7,9 +7,11 @@ import pytest
 
 from infra.launcher.failure import Failure
 from infra.launcher.readiness import wait_until_ready
+from infra.launcher.services import Addresses
 
 pytestmark = pytest.mark.servers
 
+AT = Addresses("http://edge", "http://gateway")
 _STAFF = {"email": "admin@hedgerow.example", "password": "secret"}
 _ALL = ("users", "catalog", "orders", "payments")
 
@@ -39,7 +41,7 @@ class Edge:
 
 async def test_it_waits_for_an_answer_of_each_service(monkeypatch: pytest.MonkeyPatch) -> None:
     edge = Edge(monkeypatch)
-    await wait_until_ready("http://edge", _ALL, _STAFF, lambda: None, within=10)
+    await wait_until_ready(AT, _ALL, _STAFF, lambda: None, within=10)
     asked = {path: edge.asked.count(path) for path in edge.asked}
     assert list(asked.values()) == [1, 2, 2, 3, 2, 2]
     assert list(asked)[-1] == "/services"
@@ -47,17 +49,17 @@ async def test_it_waits_for_an_answer_of_each_service(monkeypatch: pytest.Monkey
 
 async def test_who_was_left_out_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     edge = Edge(monkeypatch)
-    await wait_until_ready("http://edge", ("catalog", "payments"), _STAFF, lambda: None, within=10)
+    await wait_until_ready(AT, ("catalog", "payments"), _STAFF, lambda: None, within=10)
     assert edge.asked == ["/healthz", "/products", "/products"]
 
 
 async def test_a_database_with_other_staff_is_no_obstacle(monkeypatch: pytest.MonkeyPatch) -> None:
     edge = Edge(monkeypatch, staff_is_known=False)
-    await wait_until_ready("http://edge", _ALL, _STAFF, lambda: None, within=10)
+    await wait_until_ready(AT, _ALL, _STAFF, lambda: None, within=10)
     assert edge.asked[-1] == "/sessions"
 
 
 async def test_what_stays_away_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     Edge(monkeypatch)
     with pytest.raises(Failure, match=r"GET /\.well-known/jwks\.json gave status 503"):
-        await wait_until_ready("http://edge", _ALL, _STAFF, lambda: None, within=0.1)
+        await wait_until_ready(AT, _ALL, _STAFF, lambda: None, within=0.1)

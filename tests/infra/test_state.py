@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import re
 import socket
 import stat
 from concurrent.futures import ThreadPoolExecutor
@@ -16,8 +17,8 @@ from infra.launcher import services
 from infra.launcher.failure import Failure
 from infra.launcher.plugged_in import note_plugin, plugged_in
 from infra.launcher.progress import Progress, shown
-from infra.launcher.services import administrator, edge_port, signing_key
-from infra.launcher.state import State
+from infra.launcher.services import EDGE_SETTINGS, administrator, edge_port, signing_key
+from infra.launcher.state import REPOSITORY, State
 from tests.infra.conftest import Launcher
 
 pytestmark = pytest.mark.servers
@@ -74,6 +75,12 @@ def test_what_is_no_port_is_refused(given: str, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("HEDGEROW_PORT", given)
     with pytest.raises(Failure, match="no port number"):
         edge_port()
+
+
+def test_the_edge_is_told_whatever_the_operator_sets_for_it() -> None:
+    read = set(re.findall(r'"(HEDGEROW_\w+)"', (REPOSITORY / "edge_api" / "settings.py").read_text()))
+    by_the_launcher = {f"HEDGEROW_{name}" for name in ("AMQP_URL", "PORT", "TRUSTED_LOGINS", "KEYS_LOGIN")}
+    assert read - by_the_launcher == set(EDGE_SETTINGS)
 
 
 def test_a_state_folder_that_cannot_be_used_is_one_sentence(launcher: Launcher, tmp_path: Path) -> None:

@@ -13,18 +13,8 @@ from infra.launcher.leftovers import is_running, leftovers
 from infra.launcher.lock import running_launcher
 from infra.launcher.state import REPOSITORY, State
 from tests.infra.conftest import Launcher
-from tests.support.servers import RealServers
 
 pytestmark = pytest.mark.servers
-
-
-@pytest.fixture
-def given(servers: RealServers) -> dict[str, str]:
-    return {
-        "HEDGEROW_AMQP_URL": servers.amqp,
-        "HEDGEROW_RABBITMQ_MANAGEMENT_URL": servers.rabbitmq_management,
-        "HEDGEROW_DATABASE_URL": servers.database,
-    }
 
 
 def test_detached_it_returns_when_ready_and_down_ends_it(

@@ -1,5 +1,6 @@
 """An HTTP endpoint that remembers what was posted to it."""
 
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -27,9 +28,9 @@ class Endpoint:
 
 
 @asynccontextmanager
-async def endpoint() -> AsyncIterator[Endpoint]:
+async def endpoint(*, tls: ssl.SSLContext | None = None) -> AsyncIterator[Endpoint]:
     """One that listens."""
     it = Endpoint()
-    async with serving(it.take) as url:
+    async with serving(it.take, tls=tls) as url:
         it.url = f"{url}/"
         yield it

@@ -20,12 +20,13 @@ WEBHOOK_SECRET = "whsec_of_a_sandbox"
 class Sandbox:
     """One port and one ledger file; the process behind them comes and goes."""
 
-    def __init__(self, folder: Path, *, webhook_url: str = "") -> None:
+    def __init__(self, folder: Path, *, webhook_url: str = "", webhook_certificate: str = "") -> None:
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.port: int = free.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
         self.ledger = folder / "ledger.sqlite"
         self._webhook_url = webhook_url
+        self._webhook_certificate = webhook_certificate
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -36,6 +37,7 @@ class Sandbox:
             "HEDGEROW_GATEWAY_KEY": KEY,
             "HEDGEROW_GATEWAY_WEBHOOK_URL": self._webhook_url,
             "HEDGEROW_GATEWAY_WEBHOOK_SECRET": WEBHOOK_SECRET,
+            "HEDGEROW_GATEWAY_WEBHOOK_CERTIFICATE": self._webhook_certificate,
         }
         command = (sys.executable, "-m", "infra.sandbox_gateway")
         self._process = subprocess.Popen(command, env=os.environ | settings)
@@ -85,9 +87,9 @@ class Sandbox:
 
 
 @contextmanager
-def running_sandbox(folder: Path, *, webhook_url: str = "") -> Iterator[Sandbox]:
+def running_sandbox(folder: Path, *, webhook_url: str = "", webhook_certificate: str = "") -> Iterator[Sandbox]:
     """A sandbox gateway that is up, with its ledger in `folder`; killed at the end."""
-    sandbox = Sandbox(folder, webhook_url=webhook_url)
+    sandbox = Sandbox(folder, webhook_url=webhook_url, webhook_certificate=webhook_certificate)
     sandbox.start()
     try:
         yield sandbox

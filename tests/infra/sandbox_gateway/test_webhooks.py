@@ -1,6 +1,7 @@
 """What the sandbox tells on its own account: once kept, it arrives, as the script says."""
 
 import json
+import ssl
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -10,6 +11,8 @@ from uuid import uuid4
 import httpx
 import pytest
 
+from infra.launcher.certificate import development_certificate
+from infra.launcher.state import State
 from infra.sandbox_gateway.webhooks import signature
 from tests.support.endpoint import Endpoint, endpoint
 from tests.support.eventually import eventually
@@ -70,6 +73,18 @@ async def test_what_the_customer_did_is_told_and_signed(shop: Shop) -> None:
     moment = float(headers["Stripe-Signature"].partition(",")[0].removeprefix("t="))
     assert headers["Stripe-Signature"] == signature(body.decode(), WEBHOOK_SECRET, at=moment)
     assert abs(time.time() - moment) < 10
+
+
+async def test_a_platform_that_speaks_https_is_told_too(tmp_path: Path) -> None:
+    shown = development_certificate(State(tmp_path))
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(shown.chain, shown.key)
+    async with endpoint(tls=tls) as told:
+        with running_sandbox(tmp_path, webhook_url=told.url, webhook_certificate=str(shown.chain)) as sandbox:
+            async with sandbox.client() as client:
+                shop = Shop(sandbox, told, client)
+                await shop.settle(await shop.authorise("pm_card_authenticationRequired"))
+                await shop.told_of("authorised")
 
 
 async def test_what_an_answer_told_is_told_only_where_everything_is(shop: Shop) -> None:
