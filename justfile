@@ -24,6 +24,11 @@ down:
 demo:
     @{{ launcher }} demo
 
+# Let a new key sign access tokens; the old one is honoured until its tokens end
+[no-exit-message]
+rotate-key:
+    @{{ launcher }} rotate-key
+
 # Show what runs
 [no-exit-message]
 status:

@@ -54,6 +54,11 @@ def _run(arguments: argparse.Namespace, state: State) -> int:
             from infra.launcher.plugin import run_plugin
 
             return run_plugin(state, arguments.file, name=arguments.name)
+        case "rotate-key":
+            from infra.launcher.progress import Progress
+            from infra.launcher.signing import rotate_key
+
+            return rotate_key(state, Progress(state.logs / "launcher.log"))
         case "logs":
             from infra.launcher.status import show_log
 
@@ -78,6 +83,7 @@ def _parser() -> argparse.ArgumentParser:
     up.add_argument("--in-background", action="store_true", help=argparse.SUPPRESS)
     commands.add_parser("down", help="stop the platform")
     commands.add_parser("demo", help="place an order and watch it")
+    commands.add_parser("rotate-key", help="let a new key sign access tokens")
     commands.add_parser("status", help="what runs here")
     run = commands.add_parser("run", help="plug in a service from one file")
     run.add_argument("file", type=Path, nargs="?")

@@ -16,6 +16,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from edge_api.certificate import Certificate, CertificateError
 from edge_api.settings import BadSettingError, certificate_from
 from infra.launcher.failure import Failure
+from infra.launcher.signing import new_private_key, pem_of
 from infra.launcher.state import State
 
 _LASTS = timedelta(days=397)  # browsers believe none that lasts longer
@@ -38,11 +39,8 @@ def development_certificate(state: State) -> Certificate:
     """A self-signed certificate for this machine and its key, as files."""
     certificate = Certificate(state.folder / "tls" / "certificate.pem", state.folder / "tls" / "key.pem")
     if not _is_good(certificate):
-        key = ec.generate_private_key(ec.SECP256R1())
-        pem = key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-        state.write_text("tls/key.pem", pem.decode())
+        key = new_private_key()
+        state.write_text("tls/key.pem", pem_of(key))
         state.write_text("tls/certificate.pem", _signed(key).public_bytes(serialization.Encoding.PEM).decode())
     return certificate
 

@@ -19,6 +19,7 @@ from infra.launcher.redis import redis
 from infra.launcher.seed import NotOurs, seed
 from infra.launcher.servers import start_servers
 from infra.launcher.services import Addresses
+from infra.launcher.signing import keep_forgetting
 from infra.launcher.state import State
 from infra.launcher.supervisor import Supervisor
 
@@ -48,7 +49,7 @@ class Platform:
         self._certificate = certificate
         self._addresses: dict[str, str | None] = {}
         self._metrics: dict[str, int] = {}
-        self._following: asyncio.Task[None] | None = None
+        self._beside: list[asyncio.Task[None]] = []
         self._is_ready = False
 
     @asynccontextmanager
@@ -59,8 +60,8 @@ class Platform:
             self._is_ready = True
             yield
         finally:
-            if self._following is not None:
-                self._following.cancel()
+            for task in self._beside:
+                task.cancel()
             # Where nothing was started, the reason for that is all there is to say.
             if self._is_ready or self._supervisor.has_started:
                 with self._progress.step("Stopping", "Everything is stopped"):
@@ -105,6 +106,7 @@ class Platform:
         for program in programs:
             page = self._metrics.get(program.name)
             await self._supervisor.start(program if page is None else services.with_metrics(program, page))
+        self._beside.append(asyncio.create_task(keep_forgetting(self._state)))
         staff = self._state.read("admin.json")
         await wait_until_ready(addresses, self._services, staff, self._supervisor.check, within=60)
 
@@ -114,7 +116,7 @@ class Platform:
                 self._progress.say("Fetching Prometheus from Debian's packages (about 30 MB).")
             self._addresses["prometheus"], program = await asyncio.to_thread(prometheus, self._state)
             await self._supervisor.start(program)
-        self._following = asyncio.create_task(keep_targets(self._state, self._metrics))
+        self._beside.append(asyncio.create_task(keep_targets(self._state, self._metrics)))
 
     async def _start_redis(self) -> None:
         with self._progress.step("Starting Redis", "Redis is ready"):

@@ -7,14 +7,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-
 from edge_api.certificate import Certificate
 from infra.launcher.failure import Failure
 from infra.launcher.payment_gateway import stripe_settings
 from infra.launcher.program import Program
 from infra.launcher.provision import Servers, provision_login, provision_service
+from infra.launcher.signing import signing_key
 from infra.launcher.state import REPOSITORY, State, why_not
 
 BUSINESS = ("users", "catalog", "orders", "payments")
@@ -112,18 +110,6 @@ def edge(
 def with_metrics(program: Program, port: int) -> Program:
     """The same program, with its page of metrics on this port."""
     return replace(program, environment={**program.environment, "HEDGEROW_METRICS_PORT": str(port)})
-
-
-def signing_key(state: State) -> Path:
-    """The P-256 private key (PEM, mode 0600) that signs access tokens; made once."""
-    place = state.folder / "signing-key.pem"
-    if not place.exists():
-        key = ec.generate_private_key(ec.SECP256R1())
-        pem = key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-        state.write_text(place.name, pem.decode())
-    return place
 
 
 def administrator(state: State) -> Path:

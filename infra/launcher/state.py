@@ -96,9 +96,15 @@ class State:
         self.write("ports.json", ports)
         return int(ports[name])
 
-    def _remember(self, file: str, name: str, make: Any) -> Any:
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Nobody else who asks for it is inside this block meanwhile."""
         with (self.folder / ".lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    def _remember(self, file: str, name: str, make: Any) -> Any:
+        with self.locked():
             known = self.read(file)
             if name not in known:
                 self.write(file, known | {name: make()})

@@ -25,6 +25,7 @@ from infra.launcher import services
 from infra.launcher.failure import Failure
 from infra.launcher.leftovers import wait_until
 from infra.launcher.provision import Servers, provision_login, provision_platform
+from infra.launcher.signing import signing_key
 from tests.bench.costs import Meter, Parts
 from tests.bench.ground import Ground, ground, running
 from tests.bench.node import peer
@@ -118,7 +119,7 @@ def _floor(table: Table, wanted: float) -> str:
 def fronts(here: Ground, dress: Dress) -> Iterator[dict[str, Front]]:
     """All sides, up and checked."""
     with ExitStack() as stack:
-        signer = Signer(services.signing_key(here.state).read_bytes())
+        signer = Signer(signing_key(here.state).read_bytes())
         sides = {OURS: stack.enter_context(hedgerow(here, dress))}
         for name, (script, *more) in PEERS.items():
             sides[name] = stack.enter_context(_peer(here, dress, signer, script, *more))
@@ -134,7 +135,7 @@ def hedgerow(here: Ground, route: str, *, workers: int = 1) -> Iterator[Front]:
         here.vhost(f"hedgerow-{route}-{workers}"), here.runtime["rabbitmq_management"], here.runtime["database"]
     )
     provision_platform(servers)
-    key, port = services.signing_key(here.state), free_port()
+    key, port = signing_key(here.state), free_port()
     edge = services.edge(here.state, servers, port)
     environment = {
         "HEDGEROW_AMQP_URL": provision_login(here.state, servers, "bench"),

@@ -17,7 +17,8 @@ from infra.launcher import services
 from infra.launcher.failure import Failure
 from infra.launcher.plugged_in import note_plugin, plugged_in
 from infra.launcher.progress import Progress, shown
-from infra.launcher.services import EDGE_SETTINGS, administrator, edge_port, signing_key
+from infra.launcher.services import EDGE_SETTINGS, administrator, edge_port
+from infra.launcher.signing import signing_key
 from infra.launcher.state import REPOSITORY, State
 from tests.infra.conftest import Launcher
 
