@@ -104,8 +104,7 @@ class Gateway:
             must_accept(scope["headers"], EVENTS if target.offer.stream else JSON)
         if target.record.is_away and not target.parts:
             raise RefusedError(nobody_there())
-        cacheable = target.offer if target.offer.cache is not None and target.route.who == "anyone" else None
-        if cacheable and (found := self._cache.find(cacheable, scope, headers)):
+        if target.is_cached and (found := self._cache.find(target.offer, scope, headers)):
             return found
         params = reading.fields_in_url(target.route, in_path, query)
         request = await _request(target, params, caller, incoming, visit)
@@ -115,9 +114,9 @@ class Gateway:
             ask_again = partial(self._ask, target)
             told = await self._streams.open(stream, request, incoming, client=client, ask=ask_again)
             return respond(told, target.route, request) if isinstance(told, Answer) else told
-        if cacheable:
+        if target.is_cached:
             ask = partial(self._ask, target, request)
-            answer = await self._cache.fill(cacheable, scope, headers, request.params, ask)
+            answer = await self._cache.fill(target.offer, scope, headers, request.params, ask)
             return answer if isinstance(answer, Response) else respond(answer, target.route, request)
         answer = await self._ask(target, request)
         if answer.news is not None:

@@ -42,6 +42,14 @@ _TICKET: Schema = {
     "schema": {"type": "string", "maxLength": 4096},
 }
 
+_IF_NONE_MATCH: Schema = {
+    "name": "If-None-Match",
+    "in": "header",
+    "required": False,
+    "description": "The `ETag` of an answer that the client has: 304, if it still holds.",
+    "schema": {"type": "string"},
+}
+
 
 def document(targets: Iterable[Target]) -> dict[str, Any]:
     """The document of these operations and of the platform's own."""
@@ -92,6 +100,8 @@ def _operation(target: Target, components: Components, responses: Responses) -> 
         operation["parameters"].append(_TICKET)
     if target.keeps_answers:
         operation["parameters"].append(_IDEMPOTENCY_KEY)
+    if target.is_cached:
+        operation["parameters"].append(_IF_NONE_MATCH)
     if route.wait is not None:
         operation["parameters"].append(_PREFER_WAIT)
     if body := _body(offer, route, in_path, components, service):

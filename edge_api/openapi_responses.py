@@ -90,6 +90,10 @@ HEADERS: dict[str, dict[str, Any]] = {
         "description": "The limits that count this request; absent where nothing is limited.",
         "schema": {"type": "string"},
     },
+    "ETag": {
+        "description": "What `If-None-Match` takes; absent where the answer may not be kept right now.",
+        "schema": {"type": "string", "pattern": '^"[0-9a-f]+"$'},
+    },
     "Retry-After": {
         "description": "In how many seconds to try again.",
         "required": True,
@@ -148,6 +152,9 @@ class Responses:
         problems = {str(status): self.problem(*kinds[status].values()) for status in kinds}
         if target.offer.stream is not None:
             return self._stream(target) | problems
+        if target.is_cached:
+            success["headers"] |= _headers("ETag")
+            problems["304"] = {"description": "What the client has still holds.", "headers": success["headers"]}
         return {str(target.route.status): success} | problems
 
     @staticmethod

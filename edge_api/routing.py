@@ -19,8 +19,8 @@ from edge_api.responses import Header
 @dataclass(frozen=True, slots=True)
 class Target:
     """An operation that a route leads to. `names` are the path's parameters with the segment that holds each;
-    `has_content` says whether a reply is sent with content, `keeps_answers` whether an idempotency key means something;
-    `parts` are those of a composition."""
+    `has_content` says whether a reply is sent with content, `keeps_answers` whether an idempotency key means something,
+    `is_cached` whether one answer serves everybody for a while; `parts` are those of a composition."""
 
     record: ServiceRecord
     offer: Offer
@@ -28,6 +28,7 @@ class Target:
     names: tuple[tuple[int, str], ...]
     has_content: bool
     keeps_answers: bool
+    is_cached: bool
     parts: tuple["PartTarget", ...] = ()
 
 
@@ -97,7 +98,8 @@ class Table:
         elif parts and (reason := self._wrong_parts(offer, route, parts)):
             self._refuse(record.name, route, reason)
         else:
-            target = Target(record, offer, route, names, has_content(offer, route), keeps_answers(offer), parts)
+            facts = has_content(offer, route), keeps_answers(offer), is_cached(offer, route)
+            target = Target(record, offer, route, names, *facts, parts)
             node.targets[route.method] = target
             self.targets.append(target)
             if not parts:
@@ -147,6 +149,12 @@ def has_content(offer: Offer, route: Route) -> bool:
 def keeps_answers(offer: Offer) -> bool:
     """Whether an idempotency key means something."""
     return offer.kind == "write" and offer.keeps_answer
+
+
+def is_cached(offer: Offer, route: Route) -> bool:
+    """Whether an answer may be given to others: only what depends on nothing but the address."""
+    depends_on_caller = route.who != "anyone" or bool(route.roles) or bool(route.headers)
+    return offer.cache is not None and (route.method, route.status) == ("GET", 200) and not depends_on_caller
 
 
 def segments_of(path: bytes) -> list[str]:

@@ -4,6 +4,7 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
@@ -230,6 +231,22 @@ async def test_what_a_user_asks_for_themselves_is_never_kept(cached: World, shop
     headers = {"authorization": f"Bearer {cached.token()}"}
     assert [(await cached.client.get("/mine", headers=headers)).text for _ in range(2)] == ["1", "2"]
     assert (await cached.client.get("/mine", headers=headers)).headers["cache-control"] == "no-store"
+
+
+@pytest.mark.parametrize(
+    "depends",
+    [{"method": "POST"}, {"status": 202}, {"roles": ("baker",)}, {"headers": {"x-colour": "colour"}}],
+    ids=["on the body", "on what was accepted", "on the caller", "on a header"],
+)
+async def test_what_depends_on_more_than_the_address_is_never_kept(
+    cached: World, shop: Shop, depends: dict[str, Any]
+) -> None:
+    told = {"method": "GET", **depends}
+    cached.present("plug", offer("plug.look.v1", path="/plug", cache=Cache(seconds=60), **told))
+    cached.lane.answers["plug.look.v1"] = shop
+    headers = {"authorization": f"Bearer {cached.token(roles=['baker'])}", "content-type": "application/json"}
+    for number in "12":
+        assert (await cached.client.request(told["method"], "/plug", headers=headers)).text == number
 
 
 async def test_who_wants_it_anew_gets_it_anew_and_so_do_all_after_them(cached: World, shop: Shop) -> None:

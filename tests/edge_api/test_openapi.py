@@ -9,6 +9,7 @@ from pydantic import Field
 
 from broker.service import Http, Service
 from contracts.base import Input, Money, Operation, Page, PageQuery, Query, Sku, refusal
+from contracts.presence import Cache
 from edge_api import openapi
 from edge_api.schemas import Components
 from tests.edge_api.shop import shop
@@ -195,6 +196,28 @@ async def test_an_idempotency_key_is_documented_where_it_means_something(world: 
     item = (await world.client.get("/openapi.json")).json()["paths"]["/plug"]
     assert [parameter["name"] for parameter in item["post"]["parameters"]] == ["Idempotency-Key"]
     assert (item["put"]["parameters"], "409" in item["put"]["responses"]) == ([], False)
+
+
+async def test_what_may_be_kept_is_documented_with_its_tag(world: World) -> None:
+    kept = Cache(seconds=60)
+    offers = (
+        offer("plug.look.v1", "GET", "/plug", cache=kept),
+        offer("plug.mine.v1", "GET", "/my", who="user", cache=kept),
+    )
+    world.present("plug", *offers)
+    found = (await world.client.get("/openapi.json")).json()
+    look, mine = found["paths"]["/plug"]["get"], found["paths"]["/my"]["get"]
+    assert [(one["name"], one["in"], one["required"]) for one in look["parameters"]] == [
+        ("If-None-Match", "header", False)
+    ]
+    assert "ETag" in look["responses"]["200"]["headers"]
+    assert {"ETag", "X-Request-Id"} <= look["responses"]["304"]["headers"].keys()
+    assert "content" not in look["responses"]["304"]
+    assert (mine["parameters"], "304" in mine["responses"], "ETag" in mine["responses"]["200"]["headers"]) == (
+        [],
+        False,
+        False,
+    )
 
 
 async def test_a_field_of_the_address_is_no_null(world: World) -> None:
