@@ -24,6 +24,7 @@ from edge_api.problems import RefusedError, too_many_requests
 from edge_api.responses import Header
 
 LIMITED = Counter("hedgerow_http_limited", "Requests refused because somebody asked too often.", ["limit"])
+COUNTED_ALONE = Counter("hedgerow_http_limits_alone", "Requests counted by one edge alone, because Redis was away.")
 KEPT = 50_000
 """How many clients each of the two halves of the memory holds."""
 
@@ -120,6 +121,8 @@ class Limits:
         self._clients = clients
         self._shut: dict[str, float] = {}
         self._policies: dict[tuple[Rate, ...], Header] = {}
+        for name in rates:
+            LIMITED.labels(name)
 
     def let_in(self, scope: Scope, headers: Mapping[bytes, bytes]) -> str:
         """The client's address. Raises RefusedError, before anything is done for it, if it was refused just now."""
@@ -165,7 +168,6 @@ class Limits:
 
     def _refuse(self, address: str, rate: Rate, ahead: float) -> RefusedError:
         wait = ahead + rate.interval - rate.seconds
-        LIMITED.labels(rate.name).inc()
         if rate.name == "address":
             if len(self._shut) >= KEPT:
                 self._shut.clear()
@@ -182,6 +184,7 @@ class Limits:
 
 
 def _refused(rate: Rate, wait: float) -> RefusedError:
+    LIMITED.labels(rate.name).inc()
     seconds = math.ceil(wait)
     return RefusedError(
         too_many_requests(f"At most {rate.requests} requests in {rate.seconds} s may be made here."),

@@ -11,14 +11,12 @@ import contextlib
 import time
 from collections.abc import Iterable
 
-from prometheus_client import Counter
 from redis.exceptions import RedisError
 
 from broker.telemetry import log
-from edge_api.limits import Charge, Store
+from edge_api.limits import COUNTED_ALONE, Charge, Store
 from edge_api.redis_client import ANSWER_WITHIN_SECONDS, AWAY_SECONDS, client
 
-COUNTED_ALONE = Counter("hedgerow_http_limits_alone", "Requests counted by one edge alone, because Redis was away.")
 AT_ONCE = 500
 """Requests in one question: Redis does nothing else meanwhile."""
 _PREFIX = "hedgerow:limit:"

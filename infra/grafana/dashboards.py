@@ -60,6 +60,7 @@ PLATFORM: Dashboard = {
             "s",
             {f"topk(8, {_quantile('0.99', 'hedgerow_http_request_seconds', 'route')})": "{{route}}"},
         ),
+        Panel("Refused by limits", "reqps", {_rate("hedgerow_http_limited_total", "limit"): "{{limit}}"}),
     ),
     "Who is there": (
         Panel("Instances", "short", {"max by (peer) (hedgerow_presence_instances)": "{{peer}}"}),

@@ -7,9 +7,10 @@ from uuid import uuid4
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from prometheus_client import REGISTRY
 
 from edge_api.clients import Clients, networks
-from edge_api.limits import DEFAULTS, KEPT, Memory, Rate, rates_from
+from edge_api.limits import DEFAULTS, KEPT, Limits, Memory, Rate, rates_from
 from tests.edge_api.world import World, bearing, offer
 from tests.support.counting import Counting
 
@@ -112,6 +113,16 @@ async def test_who_is_refused_is_counted_by_limit(limited: World) -> None:
     counting = Counting("hedgerow_http_limited_total", limit="writes")
     await statuses(limited, "POST", "/things", 4)
     assert counting.more == 2
+
+
+async def test_each_request_of_a_flood_is_counted_as_refused(limited: World) -> None:
+    counting = Counting("hedgerow_http_limited_total", limit="address")
+    assert (await statuses(limited, "GET", "/none", 20)).count(429) == counting.more == 12
+
+
+def test_every_limit_is_counted_from_zero() -> None:
+    Limits({"exports": Rate("exports", 1, 60)}, Memory(), Clients())
+    assert REGISTRY.get_sample_value("hedgerow_http_limited_total", {"limit": "exports"}) == 0
 
 
 async def test_a_rate_lets_its_number_through_at_once_and_then_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:

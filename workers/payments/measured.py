@@ -14,6 +14,7 @@ from prometheus_client import Counter, Histogram
 from broker.telemetry import BUCKETS
 from contracts.base import Money
 from workers.payments.gateway import Gateway, GatewayRefusal, GatewayUnknown, Holding, KeySpent, Outcome, Webhook
+from workers.payments.nonsense import NONSENSE
 
 CALLS = Counter("hedgerow_gateway_calls", "Calls of the payment gateway.", ["call", "outcome"])
 SECONDS = Histogram("hedgerow_gateway_seconds", "Time that it took to answer.", ["call"], buckets=BUCKETS)
@@ -35,6 +36,7 @@ class _Measured:
         for call in ("find", "authorise", "capture", "void", "moved", "refund"):
             for outcome in ("answered", *_FAILURES.values()):
                 CALLS.labels(call, outcome)
+        NONSENSE.labels(gateway.name)
 
     async def aclose(self) -> None:
         """Close its connections."""

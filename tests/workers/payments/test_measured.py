@@ -3,6 +3,7 @@
 from typing import cast
 
 import pytest
+from prometheus_client import REGISTRY
 
 from tests.support.counting import Counting
 from workers.payments.gateway import Gateway, GatewayRefusal, GatewayUnknown, KeySpent, Outcome
@@ -52,3 +53,9 @@ async def test_a_failure_is_raised_and_counts_by_its_kind(error: Exception, outc
     with pytest.raises(type(error)):
         await scripted(error).void("payment", key="key")
     assert counted.more == 1
+
+
+def test_nonsense_is_counted_from_zero() -> None:
+    """A series that begins with its first case shows no increase."""
+    scripted(Outcome(status="voided"))
+    assert REGISTRY.get_sample_value("hedgerow_gateway_nonsense_total", {"gateway": "scripted"}) == 0
