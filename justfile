@@ -24,10 +24,10 @@ down:
 demo:
     @{{ launcher }} demo
 
-# Let a new key sign access tokens; the old one is honoured until its tokens end
+# Let a new key sign access tokens; the old one is honoured until its tokens end (--leaked: not any more)
 [no-exit-message]
-rotate-key:
-    @{{ launcher }} rotate-key
+rotate-key *args:
+    @{{ launcher }} rotate-key "$@"
 
 # Show what runs
 [no-exit-message]

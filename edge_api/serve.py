@@ -100,7 +100,7 @@ def outermost(door: Door, settings: Settings) -> ASGIApp:
 
 
 class Strict:
-    """Tells browsers to come by HTTPS only (RFC 6797)."""
+    """Tells browsers to come by HTTPS only (RFC 6797); not who came to `localhost`, where other programs speak HTTP."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -111,7 +111,8 @@ class Strict:
                 message["headers"] = [*message["headers"], _STRICT]
             await send(message)
 
-        await self._app(scope, receive, sending)
+        is_local = (b"host", b"localhost") in ((name, value.partition(b":")[0]) for name, value in scope["headers"])
+        await self._app(scope, receive, send if is_local else sending)
 
 
 def _server(door: Door, settings: Settings) -> Server:

@@ -58,7 +58,7 @@ def _run(arguments: argparse.Namespace, state: State) -> int:
             from infra.launcher.progress import Progress
             from infra.launcher.signing import rotate_key
 
-            return rotate_key(state, Progress(state.logs / "launcher.log"))
+            return rotate_key(state, Progress(state.logs / "launcher.log"), leaked=arguments.leaked)
         case "logs":
             from infra.launcher.status import show_log
 
@@ -83,7 +83,8 @@ def _parser() -> argparse.ArgumentParser:
     up.add_argument("--in-background", action="store_true", help=argparse.SUPPRESS)
     commands.add_parser("down", help="stop the platform")
     commands.add_parser("demo", help="place an order and watch it")
-    commands.add_parser("rotate-key", help="let a new key sign access tokens")
+    rotate_key = commands.add_parser("rotate-key", help="let a new key sign access tokens")
+    rotate_key.add_argument("--leaked", action="store_true", help="honour none of the others any more")
     commands.add_parser("status", help="what runs here")
     run = commands.add_parser("run", help="plug in a service from one file")
     run.add_argument("file", type=Path, nargs="?")

@@ -44,7 +44,7 @@ def signing_key(state: State) -> Path:
     """The file of the P-256 private keys (PEM, mode 0600); made once."""
     with state.locked():
         if not (state.folder / _FILE).exists():
-            _write(state, [_Key(pem_of(new_private_key()).strip())])
+            _write(state, [_new_key()])
     return state.folder / _FILE
 
 
@@ -59,8 +59,13 @@ def pem_of(key: ec.EllipticCurvePrivateKey) -> str:
     return key.private_bytes(serialization.Encoding.PEM, form, encryption).decode()
 
 
-def rotate_key(state: State, progress: Progress) -> int:
+def rotate_key(state: State, progress: Progress, *, leaked: bool = False) -> int:
     """A new key signs. Raises `Failure` where the file makes no sense."""
+    signing_key(state)
+    if leaked:
+        replace_keys(state)
+        progress.say("A new key signs access tokens; edges stop to believe the others within five minutes.")
+        return 0
     is_running = running_launcher(state) is not None
     with progress.step("Publishing a new key before it signs", "A new key signs access tokens"):
         rotate(state, lambda: time.sleep(PUBLISHED_BEFORE_SECONDS if is_running else 0))
@@ -69,10 +74,15 @@ def rotate_key(state: State, progress: Progress) -> int:
     return 0
 
 
+def replace_keys(state: State) -> None:
+    """Have a new key sign at once, and honour no other: the others are in wrong hands."""
+    with state.locked():
+        _write(state, [_new_key()])
+
+
 def rotate(state: State, wait_until_published: Callable[[], object]) -> None:
     """Add a key, and have it sign once it is published everywhere."""
-    signing_key(state)
-    new = _Key(pem_of(new_private_key()).strip())
+    new = _new_key()
     with state.locked():
         _write(state, [*_read(state), new])
     wait_until_published()
@@ -108,6 +118,10 @@ def _read(state: State) -> list[_Key]:
     if not found:
         raise Failure(f"{place} holds no private keys in PEM form.")
     return found
+
+
+def _new_key() -> _Key:
+    return _Key(pem_of(new_private_key()).strip())
 
 
 def _key(pem: str, retired: str | None) -> _Key:

@@ -190,6 +190,18 @@ async def test_a_bad_token_is_refused_wherever_it_is_sent(world: World, forgery:
     assert world.lane.count("shop.get-mine.v1") == world.lane.count("shop.get-thing.v1") == 0
 
 
+@pytest.mark.parametrize("header", ["jku", "x5u", "jwk", "x5c"])
+async def test_what_a_token_says_of_its_keys_is_not_looked_at(world: World, header: str) -> None:
+    stranger = ECKey.generate_key("P-256", {"kid": "first"})
+    named = {
+        "jku": "http://127.0.0.1:1/keys.json",
+        "x5u": "http://127.0.0.1:1/certificate.pem",
+        "jwk": stranger.as_dict(private=False),
+        "x5c": [_encoded(stranger.as_der(private=False))],
+    }
+    assert (await status(world, world.token(header={header: named[header]})))[0] == 200
+
+
 @pytest.mark.parametrize("value", ["Basic YTpi", "Bearer", "token", ""])
 async def test_another_scheme_is_refused(world: World, value: str) -> None:
     assert (await world.client.get("/things/7", headers={"authorization": value})).status_code == 401

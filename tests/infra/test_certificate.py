@@ -103,8 +103,9 @@ def test_up_with_https_is_ready_and_told_of_at_its_https_address(
     assert f"https://127.0.0.1:{port}/openapi.json" in up.stdout
     assert "tls/certificate.pem (made for this machine)" in up.stdout
     with httpx.Client(base_url=runtime["edge"], verify=pinned(shown), trust_env=False) as client:
-        answer = client.get("/healthz")
-        assert (answer.status_code, "strict-transport-security" in answer.headers) == (200, True)
+        for address, is_strict in (("", True), (f"https://localhost:{port}", False)):
+            answer = client.get(f"{address}/healthz")
+            assert (answer.status_code, "strict-transport-security" in answer.headers) == (200, is_strict)
     with pytest.raises(httpx.TransportError):
         httpx.get(f"http://127.0.0.1:{port}/healthz", trust_env=False)
     demo = launcher("demo")

@@ -27,6 +27,16 @@ def test_where_nothing_runs_a_new_key_signs_at_once(launcher: Launcher, state: S
     assert stat.S_IMODE(signing_key(state).stat().st_mode) == 0o600
 
 
+def test_keys_that_leaked_are_gone_at_once(launcher: Launcher, state: State) -> None:
+    before = signing_key(state).read_text()
+    assert launcher("rotate-key").returncode == 0
+    done = launcher("rotate-key", "--leaked")
+    assert (done.returncode, done.stderr) == (0, "")
+    after = signing_key(state).read_text()
+    assert after.count("BEGIN PRIVATE KEY") == 1
+    assert before not in after
+
+
 def test_a_spoilt_file_is_one_sentence(launcher: Launcher, state: State) -> None:
     signing_key(state).write_text("spoilt")
     done = launcher("rotate-key")
@@ -37,6 +47,7 @@ def test_a_spoilt_file_is_one_sentence(launcher: Launcher, state: State) -> None
 async def test_the_launcher_forgets_the_old_key_when_its_time_has_come(
     state: State, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    signing_key(state)
     rotate(state, lambda: None)
     monkeypatch.setattr(signing, "_LOOK_EVERY", 0.02)
     forgetting = asyncio.create_task(keep_forgetting(state))

@@ -13,7 +13,7 @@ from joserfc.errors import InvalidKeyIdError
 
 from contracts.users import GetKeys, Jwks, Tokens
 from infra.launcher.failure import Failure
-from infra.launcher.signing import HONOURED_FOR, forget_retired_keys, rotate, signing_key
+from infra.launcher.signing import HONOURED_FOR, forget_retired_keys, replace_keys, rotate, signing_key
 from infra.launcher.state import State
 from tests.conftest import Start
 from tests.support.eventually import eventually
@@ -29,7 +29,9 @@ pytestmark = pytest.mark.servers
 
 @pytest.fixture
 def state(tmp_path: Path) -> State:
-    return State(tmp_path)
+    made = State(tmp_path)
+    signing_key(made)
+    return made
 
 
 @pytest.fixture
@@ -82,6 +84,16 @@ async def test_a_new_key_is_published_before_it_signs_and_the_old_one_until_its_
     with pytest.raises(InvalidKeyIdError):
         await claims(users, before)
     assert (await claims(users, await log_in(users)))["sub"]
+
+
+async def test_a_key_that_leaked_is_not_honoured_and_sessions_go_on(users: Harness, state: State) -> None:
+    await register(users)
+    before = await log_in(users)
+    replace_keys(state)
+    await eventually(lambda: is_signed_anew(users, signer_of(before)))
+    with pytest.raises(InvalidKeyIdError):
+        await claims(users, before)
+    assert (await claims(users, await refresh(users, before)))["sub"]
 
 
 async def are_published(users: Harness, count: int) -> bool:
