@@ -31,6 +31,8 @@ BACKLOG = 1024  # a connection that finds no room is tried again by its client's
 FINISH_WITHIN_SECONDS = 15.0
 CLOSE_WITHIN_SECONDS = 1.0
 HEADERS_WITHIN_SECONDS = 10
+HEADERS_AT_MOST = 64 << 10
+"""Bytes. What a connection may fill before anybody looks at it, so it bounds what thousands of them hold."""
 _STRICT = (b"strict-transport-security", b"max-age=31536000; includeSubDomains")
 
 
@@ -126,7 +128,9 @@ def _server(door: Door, settings: Settings) -> Server:
         websockets=False,
         backlog=BACKLOG,
         backpressure=CONCURRENT_REQUESTS,
-        http1_settings=HTTP1Settings(header_read_timeout=HEADERS_WITHIN_SECONDS * 1000),
+        http1_settings=HTTP1Settings(
+            header_read_timeout=HEADERS_WITHIN_SECONDS * 1000, max_buffer_size=HEADERS_AT_MOST
+        ),
         ssl_cert=files.chain if files else None,
         ssl_key=files.key if files else None,
         ssl_protocol_min=SSLProtocols.tls12,

@@ -1,7 +1,9 @@
 """What comes over a real connection and makes no sense, or means two things: the server's part and ours together."""
 
 import asyncio
+import contextlib
 import json
+import socket
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,21 +40,19 @@ def post(body: bytes, *headers: bytes) -> bytes:
 
 
 HEADERS = [
-    Case("a header of 100 KB that means nothing", get(b"/greetings/Ann", b"X-Junk: " + b"x" * 100_000), 200),
-    Case("a header of a megabyte", get(b"/greetings/Ann", b"X-Junk: " + b"x" * (1 << 20)), 431),
+    Case("a header of 60 KB that means nothing", get(b"/greetings/Ann", b"X-Junk: " + b"x" * 60_000), 200),
+    Case("a header of 200 KB", get(b"/greetings/Ann", b"X-Junk: " + b"x" * 200_000), 431),
     Case("a thousand headers", get(b"/greetings/Ann", *[b"X-Junk: x"] * 1000), 431),
-    Case(
-        "a token of 100 KB", get(b"/greetings/Ann", b"Authorization: Bearer " + b"x" * 100_000), 401, "unauthenticated"
-    ),
+    Case("a token of 60 KB", get(b"/greetings/Ann", b"Authorization: Bearer " + b"x" * 60_000), 401, "unauthenticated"),
     Case("two tokens", get(b"/greetings/Ann", *[b"Authorization: Bearer x"] * 2), 400, "repeated-header"),
     Case("two keys", post(b"{}", b"Idempotency-Key: a", b"Idempotency-Key: b"), 400, "repeated-header"),
     Case("two types", post(b"{}", b"Content-Type: text/plain"), 400, "repeated-header"),
-    Case("a trace of 100 KB", get(b"/greetings/Ann", b"traceparent: 00-" + b"a" * 100_000), 200),
+    Case("a trace of 60 KB", get(b"/greetings/Ann", b"traceparent: 00-" + b"a" * 60_000), 200),
     Case(
         "an Accept of nothing known", get(b"/greetings/Ann", b"Accept: application/x-unheard-of"), 406, "not-acceptable"
     ),
     Case("an Accept that is no ASCII", get(b"/greetings/Ann", b"Accept: \xff\xfe"), 200),
-    Case("an Accept of 100 KB", get(b"/greetings/Ann", b"Accept: " + b"a/b," * 25_000), 200),
+    Case("an Accept of 60 KB", get(b"/greetings/Ann", b"Accept: " + b"a/b," * 15_000), 200),
     Case("an If-None-Match that is none", get(b"/greetings/Ann", b'If-None-Match: W/"\xff'), 200),
     Case("a Prefer that is none", get(b"/greetings/Ann", b"Prefer: wait=99999999999999999999"), 200),
     Case("a proxy's word that is none", get(b"/greetings/Ann", b"X-Forwarded-For: \xff, ::::, 999.1.1.1"), 200),
@@ -120,7 +120,7 @@ async def test_whatever_is_sent_is_answered_once_and_is_nobody_s_defect(amqp: st
 
 async def wrongly_answered(port: int, case: Case) -> str | None:
     """What was wrong with the answer, if anything."""
-    answer = await asyncio.wait_for(answered(port, case.sent), 5)
+    answer = await asyncio.to_thread(answered, port, case.sent)
     head, _, body = answer.partition(b"\r\n\r\n")
     status, *headers = head.split(b"\r\n")
     if status.split(b" ")[1] != str(case.status).encode() or (case.slug and slug_in(body) != case.slug):
@@ -130,17 +130,15 @@ async def wrongly_answered(port: int, case: Case) -> str | None:
     return None
 
 
-async def answered(port: int, sent: bytes) -> bytes:
-    """All that comes back until the connection ends."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    writer.write(sent)
+def answered(port: int, sent: bytes) -> bytes:
+    """All that comes back until the connection ends, which may be before everything was sent."""
     received = b""
-    try:
-        while chunk := await reader.read(1 << 16):
-            received += chunk
-    except ConnectionResetError:
-        pass  # it was cut while it still sent
-    writer.close()
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+        with contextlib.suppress(ConnectionError):
+            connection.sendall(sent)
+        with contextlib.suppress(ConnectionResetError):
+            while chunk := connection.recv(1 << 16):
+                received += chunk
     return received
 
 
