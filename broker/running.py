@@ -38,6 +38,7 @@ from broker.presence import Herald
 from broker.reconnecting import BrokerAwayError, LoginRefusedError, Reconnecting
 from broker.relay import Relay
 from broker.retries import Retries
+from broker.secret_files import take_secrets
 from broker.service import Service
 from broker.subscriptions import GRACE, Subscriptions
 from broker.telemetry import log
@@ -124,6 +125,7 @@ async def running(
 
 def run(service: Service) -> None:
     """Run a service as a process of its own. Exits 1 with one sentence if it can't start."""
+    take_secrets()
     try:
         configure_logging(service.name, ship_to=os.environ.get(SHIP_TO))
     except BadCollectorError as error:

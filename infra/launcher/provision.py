@@ -88,10 +88,17 @@ def provision_login(state: State, servers: Servers, service: str) -> str:
     """A service's AMQP address; the platform's own where no management API lets us make logins."""
     if servers.rabbitmq_management is None:
         return servers.amqp
-    vhost = vhost_of(servers.amqp)
-    login = service if vhost == "/" else f"{service}@{vhost}"
-    password = state.secret(f"rabbitmq.{login}")
-    with Management(servers.rabbitmq_management) as management:
+    login = login_for(servers.amqp, service)
+    address = with_login(servers.amqp, login, state.secret(f"rabbitmq.{login}"))
+    permit(servers.rabbitmq_management, service, address)
+    return address
+
+
+def permit(administrator: str, service: str, amqp_url: str) -> None:
+    """Make or renew the login in a service's AMQP address, with the service's rights in its virtual host."""
+    login, password = login_of(amqp_url)
+    vhost = vhost_of(amqp_url)
+    with Management(administrator) as management:
         management.make_login(login, password)
         rights = _EDGE_RIGHTS if service == "edge" else _RIGHTS
         management.permit(
@@ -100,21 +107,41 @@ def provision_login(state: State, servers: Servers, service: str) -> str:
         for exchange, (write, read) in (_EDGE_TOPIC_RIGHTS if service == "edge" else _TOPIC_RIGHTS).items():
             write, read = (keys.replace("{service}", re.escape(service)) for keys in (write, read))
             management.permit_topics(login, vhost, exchange, write=write, read=read)
-    return with_login(servers.amqp, login, password)
 
 
 def provision_schema(state: State, servers: Servers, service: str) -> str:
     """A service's database address: a role that owns one schema, its search path, and can touch no other."""
-    database, schema = urlsplit(servers.database).path.lstrip("/"), service.replace("-", "_")
-    role = schema if database == DATABASE else f"{schema}@{database}"
+    role = role_for(servers.database, service)
     password = state.secret(f"postgresql.{role}")
-    make_schema(servers.database, role=role, password=password, schema=schema)
+    make_schema(servers.database, role=role, password=password, schema=_schema(service))
     return with_login(servers.database, role, password)
+
+
+def login_for(amqp: str, service: str) -> str:
+    """A service's broker login, told apart from those of other virtual hosts on the same broker."""
+    vhost = vhost_of(amqp)
+    return service if vhost == "/" else f"{service}@{vhost}"
+
+
+def role_for(database: str, service: str) -> str:
+    """A service's database role, told apart from those of other databases on the same server."""
+    name = urlsplit(database).path.lstrip("/")
+    return _schema(service) if name == DATABASE else f"{_schema(service)}@{name}"
+
+
+def _schema(service: str) -> str:
+    return service.replace("-", "_")
 
 
 def vhost_of(amqp: str) -> str:
     """The virtual host of an AMQP address; the default one is "/"."""
     return unquote(urlsplit(amqp).path[1:]) or "/"
+
+
+def login_of(url: str) -> tuple[str, str]:
+    """The login and the password in an address."""
+    parts = urlsplit(url)
+    return unquote(parts.username or ""), unquote(parts.password or "")
 
 
 def with_login(url: str, login: str, password: str) -> str:

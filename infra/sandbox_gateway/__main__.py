@@ -1,7 +1,8 @@
-"""`python -m infra.sandbox_gateway`: serves the sandbox gateway on 127.0.0.1 until SIGTERM.
+"""`python -m infra.sandbox_gateway`: serves the sandbox gateway until SIGTERM.
 
-Settings: HEDGEROW_GATEWAY_PORT, HEDGEROW_GATEWAY_LEDGER (a SQLite file) and HEDGEROW_GATEWAY_KEY (the secret key);
-where webhooks are wanted, HEDGEROW_GATEWAY_WEBHOOK_URL and HEDGEROW_GATEWAY_WEBHOOK_SECRET, and with HTTPS perhaps
+Settings: HEDGEROW_GATEWAY_PORT, HEDGEROW_GATEWAY_LEDGER (a SQLite file) and HEDGEROW_GATEWAY_KEY (the secret key); by
+HEDGEROW_GATEWAY_HOST another address to listen on than 127.0.0.1; where webhooks are wanted,
+HEDGEROW_GATEWAY_WEBHOOK_URL and HEDGEROW_GATEWAY_WEBHOOK_SECRET, and with HTTPS perhaps
 HEDGEROW_GATEWAY_WEBHOOK_CERTIFICATE (a PEM file), the only certificate that is believed there.
 """
 
@@ -14,6 +15,7 @@ from granian.constants import Interfaces
 from granian.log import LogLevels
 from granian.server.embed import Server
 
+from broker.secret_files import take_secrets
 from infra.pinning import pinned
 from infra.sandbox_gateway.app import make_app
 from infra.sandbox_gateway.ledger import Ledger
@@ -42,13 +44,15 @@ async def serve(server: Server, webhooks: Webhooks, *, grace: float = 1.0) -> No
 
 def main() -> None:
     """Read the settings and serve."""
+    take_secrets()
     ledger = Ledger(Path(os.environ["HEDGEROW_GATEWAY_LEDGER"]))
     secret = os.environ.get("HEDGEROW_GATEWAY_WEBHOOK_SECRET", "")
     verify = pinned(os.environ.get("HEDGEROW_GATEWAY_WEBHOOK_CERTIFICATE"))
     webhooks = Webhooks(ledger, os.environ.get("HEDGEROW_GATEWAY_WEBHOOK_URL") or None, secret, verify=verify)
     app = make_app(ledger, os.environ["HEDGEROW_GATEWAY_KEY"], webhooks)
     port = int(os.environ["HEDGEROW_GATEWAY_PORT"])
-    server = Server(app, "127.0.0.1", port, interface=Interfaces.ASGINL, websockets=False, log_level=LogLevels.error)
+    host = os.environ.get("HEDGEROW_GATEWAY_HOST") or "127.0.0.1"
+    server = Server(app, host, port, interface=Interfaces.ASGINL, websockets=False, log_level=LogLevels.error)
     asyncio.run(serve(server, webhooks))
     ledger.close()
 

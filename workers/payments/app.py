@@ -4,6 +4,7 @@ import os
 import sys
 from datetime import timedelta
 
+from broker.secret_files import take_secrets
 from workers.payments.choosing import Misconfigured, choose
 from workers.payments.gateway import Gateway
 from workers.payments.handlers import service
@@ -17,6 +18,7 @@ SETTLED = "HEDGEROW_GATEWAY_SETTLED_AFTER"
 def main() -> None:
     """Run one instance. Ends with one sentence on standard error and status 1 where a setting is missing or makes no
     sense."""
+    take_secrets()
     try:
         service.provide(measured(choose(os.environ)), as_type=Gateway)
     except Misconfigured as reason:

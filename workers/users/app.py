@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from broker.secret_files import take_secrets
 from workers.users.handlers import Credentials, FirstStaff, service
 from workers.users.mailing import Mailer
 from workers.users.passwords import Passwords
@@ -21,6 +22,7 @@ MAIL_FROM = "HEDGEROW_MAIL_FROM"
 
 def main() -> None:
     """Run one instance. Ends with one sentence on standard error and status 1 where a setting is no good."""
+    take_secrets()
     service.provide(signer())
     service.provide(first_staff())
     service.provide(Passwords())

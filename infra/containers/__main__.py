@@ -1,0 +1,72 @@
+"""`python -m infra.containers COMMAND`: what a platform in containers needs beside its services."""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+FOLDER = Path("/secrets")
+
+
+def main() -> int:
+    """Run one command; what can go wrong ends in one sentence on the standard error and the exit code 1."""
+    arguments = parser().parse_args()
+    if arguments.command == "healthy":
+        from infra.containers.health import why_not_well
+
+        return _said(why_not_well(arguments.url, metrics_port=os.environ.get("HEDGEROW_METRICS_PORT", "")))
+    from infra.launcher.failure import Failure
+
+    try:
+        _run(arguments)
+    except Failure as failure:
+        return _said(str(failure))
+    return 0
+
+
+def _run(arguments: argparse.Namespace) -> None:
+    match arguments.command:
+        case "secrets":
+            from infra.containers.secrets import Hosts, make_secrets
+
+            hosts = Hosts(arguments.rabbitmq, arguments.postgresql, arguments.redis)
+            made = make_secrets(arguments.folder, hosts, arguments.given)
+            print("Made " + ", ".join(made) + "." if made else "All secrets are there.")
+        case "addresses":
+            from infra.containers.addresses import addresses
+
+            print("\n".join(addresses(arguments.folder)))
+        case _:
+            from infra.containers.provisioning import provision
+
+            provision(arguments.folder)
+            print("Logins, roles, exchanges and tables are as this version needs them.")
+
+
+def _said(problem: str | None) -> int:
+    if problem:
+        print(f"hedgerow: {problem}", file=sys.stderr)
+    return int(problem is not None)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="infra.containers", description="The platform in containers.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    secrets = commands.add_parser("secrets", help="make the secrets that are missing")
+    secrets.add_argument("--given", type=Path, metavar="FOLDER", help="files of your own to take in their place")
+    for server in ("rabbitmq", "postgresql", "redis"):
+        secrets.add_argument(
+            f"--{server}", default=server, metavar="HOST", help=f"where {server} is (default: {server})"
+        )
+    addresses = commands.add_parser("addresses", help="print what ./justw up needs to use these servers")
+    provision = commands.add_parser("provision", help="make logins, roles, schemas, exchanges and tables")
+    for command in (secrets, addresses, provision):
+        command.add_argument("folder", type=Path, nargs="?", default=FOLDER, help=f"of the secrets (default: {FOLDER})")
+    healthy = commands.add_parser("healthy", help="end with 0 if the process of this container is well")
+    healthy.add_argument("url", nargs="?", help="what must answer (default: the page of metrics)")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

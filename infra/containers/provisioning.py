@@ -1,0 +1,45 @@
+"""What the servers must have before the services start: logins, roles, schemas, exchanges, tables.
+
+Promise: it may run at every start and beside a running platform; it gives the same rights as the launcher, by the same
+code, and takes every name and password from the files that the services read.
+"""
+
+import asyncio
+from pathlib import Path
+
+import asyncpg
+
+from broker.migrate import MigrationError, migrate
+from infra.containers.secrets import SERVICES
+from infra.launcher.failure import Failure
+from infra.launcher.provision import Servers, login_of, permit, provision_platform
+from infra.launcher.schemas import make_schema
+
+
+def provision(folder: Path) -> None:
+    """Make the servers fit the secrets in the folder. Raises `Failure`."""
+    administrator = Servers(*(_secret(folder, f"provision/{name}-url") for name in ("amqp", "management", "database")))
+    provision_platform(administrator)
+    for program in (*SERVICES, "edge"):
+        permit(administrator.rabbitmq_management or "", program, _secret(folder, f"{program}/amqp-url"))
+    for service in SERVICES:
+        database = _secret(folder, f"{service}/database-url")
+        role, password = login_of(database)
+        make_schema(administrator.database, role=role, password=password, schema=service)
+        _upgrade(service, database)
+
+
+def _upgrade(service: str, database: str) -> None:
+    try:
+        asyncio.run(migrate(database, f"workers.{service}.migrations"))
+    except (MigrationError, OSError, asyncpg.PostgresError) as error:
+        raise Failure(f"The tables of {service} can't be brought up to date: {error}.") from error
+
+
+def _secret(folder: Path, name: str) -> str:
+    try:
+        return (folder / name).read_text().strip()
+    except OSError as error:
+        raise Failure(
+            f"{folder / name} can't be read: {error.strerror}. `python -m infra.containers secrets` makes it."
+        ) from error

@@ -1,0 +1,65 @@
+"""What the one-shot container of compose and Kubernetes makes, on a real broker and database."""
+
+import asyncio
+from pathlib import Path
+
+import aio_pika
+import asyncpg
+import pytest
+from aiormq.exceptions import ChannelAccessRefused
+
+from infra.containers.provisioning import provision
+from infra.containers.secrets import SERVICES, Hosts, make_secrets
+from infra.launcher.failure import Failure
+from tests.support.servers import RealServers
+
+pytestmark = pytest.mark.servers
+
+
+@pytest.fixture(scope="module")
+def folder(
+    servers: RealServers, shared_amqp: str, shared_database: str, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    place = tmp_path_factory.mktemp("platform")
+    (place / "given" / "provision").mkdir(parents=True)
+    given = {"amqp": shared_amqp, "management": servers.rabbitmq_management, "database": shared_database}
+    for name, url in given.items():
+        (place / "given" / "provision" / f"{name}-url").write_text(url)
+    make_secrets(place / "secrets", Hosts(), place / "given")
+    provision(place / "secrets")
+    return place / "secrets"
+
+
+@pytest.mark.parametrize("service", SERVICES)
+async def test_a_service_finds_its_tables_and_its_rights(folder: Path, service: str) -> None:
+    database = await asyncpg.connect((folder / service / "database-url").read_text())
+    try:
+        assert await database.fetchval("SELECT to_regclass('outbox')")
+        assert await database.fetchval("SELECT current_schema") == service
+    finally:
+        await database.close()
+    async with await aio_pika.connect((folder / service / "amqp-url").read_text()) as connection:
+        channel = await connection.channel()
+        await channel.declare_queue(f"{service}.requests", durable=True, arguments={"x-queue-type": "classic"})
+        with pytest.raises(ChannelAccessRefused):
+            await channel.declare_queue("another.requests", durable=True)
+
+
+def test_it_may_run_at_every_start(folder: Path) -> None:
+    provision(folder)
+
+
+def test_a_database_of_a_newer_version_is_refused_with_one_sentence(folder: Path, shared_database: str) -> None:
+    async def set_version(version: str) -> str:
+        connection = await asyncpg.connect(shared_database)
+        try:
+            before = await connection.fetchval("SELECT version_num FROM orders.alembic_version")
+            await connection.execute("UPDATE orders.alembic_version SET version_num = $1", version)
+            return str(before)
+        finally:
+            await connection.close()
+
+    before = asyncio.run(set_version("9999"))
+    with pytest.raises(Failure, match=r"The tables of orders can't be brought up to date: .*\(9999\): start a newer"):
+        provision(folder)
+    asyncio.run(set_version(before))
