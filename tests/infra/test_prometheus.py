@@ -44,8 +44,9 @@ def promtool(tools: Path, *arguments: str) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_the_configuration_is_right(tools: Path) -> None:
-    promtool(tools, "check", "config", str(CONFIGURATION / "prometheus.yml"))
+@pytest.mark.parametrize("where", ["prometheus", "containers"])
+def test_the_configurations_are_right(tools: Path, where: str) -> None:
+    promtool(tools, "check", "config", str(CONFIGURATION / f"{where}.yml"))
 
 
 def test_the_alerts_fire_when_they_should_and_only_then(tools: Path) -> None:
