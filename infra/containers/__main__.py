@@ -5,23 +5,28 @@ import os
 import sys
 from pathlib import Path
 
+from infra.containers.health import NotWellError, check
+from infra.launcher.failure import Failure
+
 FOLDER = Path("/secrets")
 
 
 def main() -> int:
     """Run one command; what can go wrong ends in one sentence on the standard error and the exit code 1."""
     arguments = parser().parse_args()
-    if arguments.command == "healthy":
-        from infra.containers.health import why_not_well
-
-        return _said(why_not_well(arguments.url, metrics_port=os.environ.get("HEDGEROW_METRICS_PORT", "")))
-    from infra.launcher.failure import Failure
-
     try:
-        _run(arguments)
-    except Failure as failure:
-        return _said(str(failure))
+        if arguments.command in ("healthy", "alive"):
+            _look(arguments.url, without_broker=arguments.command == "alive")
+        else:
+            _run(arguments)
+    except (NotWellError, Failure) as failure:
+        print(f"hedgerow: {failure}", file=sys.stderr)
+        return 1
     return 0
+
+
+def _look(url: str | None, *, without_broker: bool) -> None:
+    check(url, metrics_port=os.environ.get("HEDGEROW_METRICS_PORT", ""), without_broker=without_broker)
 
 
 def _run(arguments: argparse.Namespace) -> None:
@@ -43,12 +48,6 @@ def _run(arguments: argparse.Namespace) -> None:
             print("Logins, roles, exchanges and tables are as this version needs them.")
 
 
-def _said(problem: str | None) -> int:
-    if problem:
-        print(f"hedgerow: {problem}", file=sys.stderr)
-    return int(problem is not None)
-
-
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = argparse.ArgumentParser(prog="infra.containers", description="The platform in containers.")
@@ -65,6 +64,8 @@ def parser() -> argparse.ArgumentParser:
         command.add_argument("folder", type=Path, nargs="?", default=FOLDER, help=f"of the secrets (default: {FOLDER})")
     healthy = commands.add_parser("healthy", help="end with 0 if the process of this container is well")
     healthy.add_argument("url", nargs="?", help="what must answer (default: the page of metrics)")
+    alive = commands.add_parser("alive", help="the same, also while the broker is away")
+    alive.set_defaults(url=None)
     return parser
 
 

@@ -16,7 +16,7 @@ VARIABLE = re.compile(r"\$\{(\w+)(?::?-([^}]*))?\}")
 @cache
 def composed() -> dict[str, Any]:
     """The file, with no variable set."""
-    whole: dict[str, Any] = yaml.safe_load(VARIABLE.sub(lambda found: found[2] or "", FILE.read_text()))
+    whole: dict[str, Any] = yaml.load(VARIABLE.sub(lambda found: found[2] or "", FILE.read_text()), yaml.CSafeLoader)
     return whole
 
 

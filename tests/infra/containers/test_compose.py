@@ -6,7 +6,7 @@ from importlib import resources, util
 from pathlib import Path
 from typing import Any
 
-import jsonschema
+import jsonschema_rs
 import pytest
 import yaml
 
@@ -53,7 +53,7 @@ def read_by(room: str) -> set[str]:
 
 def test_it_is_what_the_compose_specification_says() -> None:
     schema = json.loads((resources.files("check_jsonschema") / "builtin_schemas/vendor/compose-spec.json").read_text())
-    jsonschema.Draft7Validator(schema).validate(yaml.safe_load(FILE.read_text()))
+    jsonschema_rs.validator_for(schema).validate(yaml.safe_load(FILE.read_text()))
 
 
 def test_every_service_of_the_platform_is_in_it() -> None:

@@ -6,7 +6,7 @@ from threading import Thread
 
 import pytest
 
-from infra.containers.health import why_not_well
+from infra.containers.health import NotWellError, check
 
 UP = 'hedgerow_broker_up{link="queues"} 1.0\n'
 DOWN = 'hedgerow_broker_up{link="requests"} 0.0\n'
@@ -34,29 +34,44 @@ def port() -> Iterator[str]:
         thread.join()
 
 
-@pytest.mark.parametrize(
-    ("page", "problem"),
-    [
-        (UP, None),
-        (UP + DOWN, "A connection to the broker does not stand."),
-        ("# HELP hedgerow_broker_up …\n", "It does not serve yet."),
-    ],
-)
-def test_a_service_is_well_when_its_connections_stand(
-    port: str, monkeypatch: pytest.MonkeyPatch, page: str, problem: str | None
+@pytest.mark.parametrize("page", [DOWN, UP + DOWN])
+def test_a_service_whose_connection_is_down_lives_and_is_not_well(
+    port: str, monkeypatch: pytest.MonkeyPatch, page: str
 ) -> None:
     monkeypatch.setattr(Page, "text", page)
-    assert why_not_well(None, metrics_port=port) == problem
+    check(None, metrics_port=port, without_broker=True)
+    with pytest.raises(NotWellError, match="A connection to the broker does not stand"):
+        check(None, metrics_port=port)
 
 
-@pytest.mark.parametrize(("status", "is_well"), [(200, True), (204, True), (503, False), (404, False)])
-def test_what_answers_http_is_well_when_it_answers_with_no_error(
-    port: str, monkeypatch: pytest.MonkeyPatch, status: int, is_well: bool
+def test_a_service_whose_connections_stand_is_well(port: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Page, "text", UP)
+    check(None, metrics_port=port)
+
+
+@pytest.mark.parametrize("without_broker", [False, True])
+def test_a_loop_that_tells_nothing_is_not_well(
+    port: str, monkeypatch: pytest.MonkeyPatch, without_broker: bool
 ) -> None:
+    monkeypatch.setattr(Page, "text", "# HELP hedgerow_broker_up …\n")
+    with pytest.raises(NotWellError, match="tells nothing"):
+        check(None, metrics_port=port, without_broker=without_broker)
+
+
+@pytest.mark.parametrize("status", [200, 204])
+def test_what_answers_with_no_error_is_well(port: str, monkeypatch: pytest.MonkeyPatch, status: int) -> None:
     monkeypatch.setattr(Page, "status", status)
-    assert (why_not_well(f"http://127.0.0.1:{port}/readyz", metrics_port="") is None) == is_well
+    check(f"http://127.0.0.1:{port}/readyz", metrics_port="")
 
 
-def test_nobody_there_is_not_well() -> None:
-    assert "does not answer" in (why_not_well(None, metrics_port="1") or "")
-    assert "does not answer" in (why_not_well(None, metrics_port="") or "")
+@pytest.mark.parametrize("status", [503, 404])
+def test_what_answers_with_an_error_is_not_well(port: str, monkeypatch: pytest.MonkeyPatch, status: int) -> None:
+    monkeypatch.setattr(Page, "status", status)
+    with pytest.raises(NotWellError, match=f"HTTP Error {status}"):
+        check(f"http://127.0.0.1:{port}/readyz", metrics_port="")
+
+
+@pytest.mark.parametrize("nowhere", ["1", "", "none"])
+def test_nobody_there_is_not_well(nowhere: str) -> None:
+    with pytest.raises(NotWellError, match="does not answer"):
+        check(None, metrics_port=nowhere)
