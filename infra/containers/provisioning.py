@@ -10,19 +10,19 @@ from pathlib import Path
 import asyncpg
 
 from broker.migrate import MigrationError, migrate
-from infra.containers.secrets import SERVICES
 from infra.launcher.failure import Failure
 from infra.launcher.provision import Servers, login_of, permit, provision_platform
 from infra.launcher.schemas import make_schema
+from infra.launcher.services import BUSINESS
 
 
 def provision(folder: Path) -> None:
     """Make the servers fit the secrets in the folder. Raises `Failure`."""
     administrator = Servers(*(_secret(folder, f"provision/{name}-url") for name in ("amqp", "management", "database")))
     provision_platform(administrator)
-    for program in (*SERVICES, "edge"):
+    for program in (*BUSINESS, "edge"):
         permit(administrator.rabbitmq_management or "", program, _secret(folder, f"{program}/amqp-url"))
-    for service in SERVICES:
+    for service in BUSINESS:
         database = _secret(folder, f"{service}/database-url")
         role, password = login_of(database)
         make_schema(administrator.database, role=role, password=password, schema=service)

@@ -10,15 +10,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-
 from infra.launcher.failure import Failure
 from infra.launcher.provision import DATABASE, login_for, login_of, role_for, with_login
+from infra.launcher.services import ADMINISTRATOR, BUSINESS
+from infra.launcher.signing import new_private_key, pem_of
 
-SERVICES = ("users", "catalog", "orders", "payments")
-ADMINISTRATOR = "hedgerow"
-STAFF = "admin@hedgerow.example"
+_OF_THE_SERVERS = "hedgerow"
 _READABLE = 0o444  # whoever may mount the folder may read it; each program mounts its own
 
 
@@ -61,7 +58,7 @@ class Secrets:
         yield from ("provision/amqp-url", "provision/management-url", "provision/database-url")
         yield from ("rabbitmq/username", "rabbitmq/password", "rabbitmq/default_user.conf")
         yield from ("postgresql/username", "postgresql/password")
-        for service in SERVICES:
+        for service in BUSINESS:
             yield from (f"{service}/amqp-url", f"{service}/database-url")
         yield from ("users/signing-key.pem", "users/administrator.json", "users/smtp-url")
         yield from ("gateway/key", "gateway/webhook-secret", "payments/key", "payments/webhook-secret")
@@ -85,9 +82,9 @@ class Secrets:
         program, _, secret = name.partition("/")
         match program, secret:
             case _, "signing-key.pem":
-                return _signing_key()
+                return pem_of(new_private_key())
             case _, "administrator.json":
-                return json.dumps({"email": STAFF, "password": _password()})
+                return json.dumps({"email": ADMINISTRATOR, "password": _password()})
             case _, "smtp-url":
                 return ""
             case "provision" | "rabbitmq" | "postgresql" | "redis", _:
@@ -107,11 +104,11 @@ class Secrets:
     def _of_a_server(self, name: str) -> str:
         match name:
             case "provision/amqp-url":
-                return with_login(self._amqp, ADMINISTRATOR, _password())
+                return with_login(self._amqp, _OF_THE_SERVERS, _password())
             case "provision/management-url":
                 return with_login(self._management, *login_of(self._read("provision/amqp-url")))
             case "provision/database-url":
-                return with_login(self._database, ADMINISTRATOR, _password())
+                return with_login(self._database, _OF_THE_SERVERS, _password())
             case "rabbitmq/default_user.conf":
                 login, password = login_of(self._read("provision/amqp-url"))
                 return f"default_user = {login}\ndefault_pass = {password}\n"
@@ -134,10 +131,3 @@ def _files(folder: Path) -> dict[str, Path]:
 
 def _password() -> str:
     return secrets.token_urlsafe(24)
-
-
-def _signing_key() -> str:
-    key = ec.generate_private_key(ec.SECP256R1())
-    return key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    ).decode()

@@ -9,8 +9,9 @@ import pytest
 from aiormq.exceptions import ChannelAccessRefused
 
 from infra.containers.provisioning import provision
-from infra.containers.secrets import SERVICES, Hosts, make_secrets
+from infra.containers.secrets import Hosts, make_secrets
 from infra.launcher.failure import Failure
+from infra.launcher.services import BUSINESS
 from tests.support.servers import RealServers
 
 pytestmark = pytest.mark.servers
@@ -30,7 +31,7 @@ def folder(
     return place / "secrets"
 
 
-@pytest.mark.parametrize("service", SERVICES)
+@pytest.mark.parametrize("service", BUSINESS)
 async def test_a_service_finds_its_tables_and_its_rights(folder: Path, service: str) -> None:
     database = await asyncpg.connect((folder / service / "database-url").read_text())
     try:
