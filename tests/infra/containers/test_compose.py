@@ -128,6 +128,17 @@ def test_whoever_needs_secrets_waits_until_they_are_made() -> None:
     assert made - {""} >= {volume for volume in composed()["volumes"] if volume.startswith("secrets-")}
 
 
+def test_up_waits_for_what_ends_by_itself() -> None:
+    """`docker compose up --wait` takes an end for a success only where another service waits for it."""
+    waited_for = {
+        name
+        for service in SERVICES.values()
+        for name, wanted in service.get("depends_on", {}).items()
+        if wanted["condition"] == "service_completed_successfully"
+    }
+    assert waited_for == ONCE
+
+
 @pytest.mark.parametrize("name", ours())
 def test_the_platform_s_containers_may_do_nothing_but_their_work(name: str) -> None:
     service = SERVICES[name]
