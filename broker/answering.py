@@ -13,7 +13,7 @@ from typing import Any
 
 from prometheus_client import Counter
 
-from broker import answers
+from broker import answers, tracing
 from broker.injection import pick
 from broker.lane import Answer, Ask, LaneError, Request, Requester, refuse
 from broker.logs import trace_of, working_on
@@ -76,9 +76,11 @@ class Answering:
             async with asyncio.timeout(request.seconds_left) as deadline:
                 return await self._answer(answerer, request)
         except (LaneError, BrokerAwayError) as error:
+            tracing.fail(error)
             log.warning("another service did not answer", error=error)
             return temporarily_unavailable()
         except Exception as error:
+            tracing.fail(error)
             if isinstance(error, TimeoutError) and deadline.expired():
                 return deadline_passed()
             if was_broken_off(error):

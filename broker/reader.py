@@ -14,6 +14,7 @@ from typing import Any, Generic, TypeVar
 
 import asyncpg
 
+from broker import queries
 from contracts.base import Page
 
 CONNECTIONS = 4
@@ -120,11 +121,13 @@ class Reader:
             if not connection.is_closed():
                 return connection
         try:
-            return await asyncpg.connect(
+            connection = await asyncpg.connect(
                 self._url, timeout=CONNECT_WITHIN, server_settings=self._settings, max_cached_statement_lifetime=0
             )
         except Exception as error:
             raise DatabaseAwayError(f"no connection to the database: {error!r}") from error
+        queries.listen_to(connection)
+        return connection
 
     def _drop_free(self) -> None:
         while self._free:

@@ -21,7 +21,7 @@ import asyncpg
 import uvloop
 from sqlalchemy.exc import DBAPIError
 
-from broker import answers, inbox
+from broker import answers, inbox, traced, tracing
 from broker.answering import Answering
 from broker.chores import do_forever
 from broker.connection import Link
@@ -79,12 +79,13 @@ async def running(
     database = await _database(service, database_url)
     link, carrier = Link(amqp_url, name=f"{service.name} queues and presence"), Carrier(amqp_url, name=service.name)
     publisher, publishing = carrier.publisher, carrier.publishing
+    lasting = traced.publishing(publisher)
     liveness = Liveness(publisher)
-    requester = carrier.requester(owner=service.name)
-    answering = Answering(service, database, requester)
+    requester = traced.asking(carrier.requester(owner=service.name))
+    answering = traced.answering(Answering(service, database, requester), service.name)
     responder = carrier.responder(service.name, service.answerers, answering, liveness)
     subscriptions = Subscriptions(
-        service, database, link=link, requester=requester, retries=Retries(publisher), liveness=liveness
+        service, database, link=link, requester=requester, retries=Retries(lasting), liveness=liveness
     )
     herald = Herald(service.manifest(), publisher=publisher, consuming=link, liveness=liveness)
     links: dict[str, Reconnecting[Any]] = {"publishing": publishing, "requests": carrier.consuming, "queues": link}
@@ -95,7 +96,7 @@ async def running(
         measure_lag_forever,
     ]
     if database is not None:
-        relay = Relay(service.name, database.url, publisher)
+        relay = Relay(service.name, database.url, lasting)
         database.wake = relay.wake
         chores += [relay.run_forever, partial(_prune_forever, database)]
     chores += [partial(do_forever, service, chore, database, requester) for chore in service.chores]
@@ -138,7 +139,8 @@ def run(service: Service) -> None:
     try:
         service.check()
         expose(service.name, service.version, os.environ)
-    except (TypeError, BadMetricsAddressError) as error:
+        tracing.start(service.name, service.version, os.environ)
+    except (TypeError, BadMetricsAddressError, tracing.BadTracingError) as error:
         sys.exit(f"{service.name}: {error}")
     try:
         code = uvloop.run(_serve(service, amqp_url, os.environ.get("HEDGEROW_DATABASE_URL")))

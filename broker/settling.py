@@ -14,7 +14,7 @@ from functools import cache, partial
 import aio_pika
 from pydantic import ValidationError
 
-from broker import inbox
+from broker import inbox, tracing
 from broker.injection import Attempt, pick
 from broker.lane import DEFAULT_SECONDS, Ask, Requester
 from broker.logs import trace_of, working_on
@@ -105,8 +105,10 @@ class Settlement:
         except DatabaseAwayError:
             raise
         except (MalformedMessageError, KilledTheServiceError, UndeclaredMessageError) as error:
+            tracing.fail(error)
             await self._give_up(message, error)
         except Exception as error:
+            tracing.fail(error)
             tier = self._retries.tier_for(message.attempt)
             if tier is None:
                 await self._give_up(message, error)

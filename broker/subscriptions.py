@@ -15,7 +15,7 @@ from faststream.rabbit import Channel, RabbitBroker, RabbitExchange, RabbitQueue
 from faststream.rabbit.message import RabbitMessage
 from yarl import URL
 
-from broker import topology
+from broker import topology, traced
 from broker.connection import Link, declare
 from broker.lane import Requester
 from broker.liveness import Liveness, is_probe
@@ -48,6 +48,7 @@ class Subscriptions:
         self._link = link
         self._liveness = liveness
         self._settlement = Settlement(service, database, requester=requester, retries=retries)
+        self._settle = traced.settling(self._settlement.settle)
         self._broker: RabbitBroker | None = None
         self._plain: RabbitBroker | None = None
         self._leaving: set[asyncio.Task[None]] = set()
@@ -129,7 +130,7 @@ class Subscriptions:
         self._liveness.prove(listener.queue)
         if raw.exchange != topology.RETURNS or not is_probe(raw.type):
             with self._liveness.busy(listener.queue):
-                await self._settlement.settle(listener, raw)
+                await self._settle(listener, raw)
         # A lost channel can't be acknowledged on: the broker delivers again, and the inbox knows it.
         with contextlib.suppress(aio_pika.exceptions.AMQPError, RuntimeError):
             await raw.ack()

@@ -48,6 +48,8 @@ LOG_LINES_SHIPPED = Counter("hedgerow_log_lines_shipped", "Log lines that the co
 LOG_LINES_LOST = Counter(
     "hedgerow_log_lines_lost", "Log lines that were lost, because the collector was away for long."
 )
+SPANS_SENT = Counter("hedgerow_spans_sent", "Spans that the collector took.")
+SPANS_LOST = Counter("hedgerow_spans_lost", "Spans that were lost, because the collector was away or slow.")
 GAUGE_FAILURES = Counter("hedgerow_gauge_failures", "Figures that could not be looked up.", ["gauge"])
 LOOP_LAG_SECONDS = Histogram(
     "hedgerow_loop_lag_seconds", "How much later than asked for the event loop went on.", buckets=BUCKETS

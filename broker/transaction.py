@@ -16,7 +16,7 @@ from sqlalchemy.exc import DBAPIError, DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, create_async_engine
 from sqlalchemy.pool import QueuePool
 
-from broker import outbox
+from broker import outbox, queries
 from broker.outbox import Origin
 from broker.reader import DatabaseAwayError as DatabaseAwayError
 from broker.reader import Reader
@@ -114,6 +114,7 @@ class Database:
         )
         self._places = asyncio.Semaphore(pool)  # SQLAlchemy's own queue lets newcomers overtake who waits
         event.listen(self._engine.sync_engine, "checkout", _must_be_usable)
+        queries.listen_to_engine(self._engine.sync_engine)
 
     @property
     def pools(self) -> dict[str, tuple[int, int]]:

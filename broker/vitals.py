@@ -10,7 +10,7 @@ from typing import Any
 
 from broker.gauges import Found, Gauge, known, of_the_lane
 from broker.injection import pick
-from broker.lane.repeating import Repeating
+from broker.lane.repeating import Carried
 from broker.liveness import Liveness
 from broker.reader import Reader
 from broker.reconnecting import Reconnecting
@@ -29,7 +29,7 @@ def vitals(
     service: Service,
     database: Database | None,
     *,
-    requester: Repeating,
+    requester: Carried,
     liveness: Liveness,
     links: Mapping[str, Reconnecting[Any]],
 ) -> Iterator[Gauge]:

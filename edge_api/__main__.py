@@ -4,6 +4,7 @@ import os
 import sys
 from importlib.metadata import version
 
+from broker import tracing
 from broker.exposition import BadMetricsAddressError, expose
 from broker.logs import SHIP_TO, BadCollectorError, configure_logging
 from broker.secret_files import take_secrets
@@ -18,8 +19,9 @@ def main() -> None:
         settings = settings_from(os.environ)
         configure_logging("edge", ship_to=os.environ.get(SHIP_TO))
         expose("edge", version("hedgerow"), os.environ)
+        tracing.start("edge", version("hedgerow"), os.environ)
         serve(settings)
-    except (BadSettingError, BadMetricsAddressError, BadCollectorError) as error:
+    except (BadSettingError, BadMetricsAddressError, BadCollectorError, tracing.BadTracingError) as error:
         sys.exit(str(error))
 
 

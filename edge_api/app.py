@@ -9,6 +9,7 @@ from broker.lane.carriers import Carrier
 from broker.lane.wire.link import WireLink
 from broker.registry import Registry
 from broker.topology import FRONT_DOOR
+from broker.traced import asking
 from broker.watcher import Watcher
 from edge_api.authentication import Authenticator
 from edge_api.cache import Cache
@@ -26,6 +27,7 @@ from edge_api.revocations import Listener, RevocationList, from_issuer
 from edge_api.routing import Routes
 from edge_api.settings import Settings
 from edge_api.streams import Streams
+from edge_api.traced import traced
 from edge_api.vitals import vitals
 
 if TYPE_CHECKING:
@@ -36,7 +38,7 @@ def edge(settings: Settings) -> Door:
     """The edge on a real broker. It connects when its lifespan starts, and serves even while the broker is away."""
     link, carrier = WireLink(settings.amqp_url, name="edge presence"), Carrier(settings.amqp_url, name="edge")
     owner = link.login.partition("@")[0]
-    requester = carrier.requester(owner=owner, exchange=FRONT_DOOR)
+    requester = asking(carrier.requester(owner=owner, exchange=FRONT_DOOR), FRONT_DOOR)
     registry = Registry(trusted_logins=settings.trusted_logins | {link.login})
     watcher = Watcher(registry, link, publisher=carrier.publisher, owner=owner)
     front_door = FrontDoor(registry, link)
@@ -102,4 +104,4 @@ def assemble(
     """The edge of these parts."""
     capacity, cache, streams = capacity or Capacity(), cache or Cache(), streams or Streams()
     gateway = Gateway(routes, requester, authenticator, limits, capacity, cache, streams, is_known=checks["presence"])
-    return Door(gateway, PlatformRoutes(routes, authenticator, checks).application(lifespan), limits, streams)
+    return Door(traced(gateway), PlatformRoutes(routes, authenticator, checks).application(lifespan), limits, streams)

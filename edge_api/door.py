@@ -14,7 +14,7 @@ from starlette.applications import Starlette
 from starlette.types import Message, Receive, Scope, Send
 
 from broker.telemetry import log
-from edge_api.gateway import Gateway, Visit
+from edge_api.gateway import Visit
 from edge_api.incoming import ClientGoneError, Incoming
 from edge_api.limits import Limits
 from edge_api.patience import Patience
@@ -23,12 +23,13 @@ from edge_api.problems import RefusedError, body_incomplete, internal_error, pro
 from edge_api.responses import Response
 from edge_api.streams import EventStream, Streams
 from edge_api.telemetry import CLIENT_GONE, Telemetry
+from edge_api.traced import Answers
 
 
 class Door:
     """The ASGI application: the platform's own routes go to Starlette, all others straight to the gateway."""
 
-    def __init__(self, gateway: Gateway, platform: Starlette, limits: Limits, streams: Streams) -> None:
+    def __init__(self, gateway: Answers, platform: Starlette, limits: Limits, streams: Streams) -> None:
         self._gateway = gateway
         self.streams = streams
         self._limits = limits

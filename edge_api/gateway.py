@@ -49,11 +49,13 @@ _FAILURES: dict[type[Exception], RefusalKind] = {
 @dataclass(slots=True)
 class Visit:
     """One request on its way; what the log and the counters say of it. `route` is the template, never the path;
+    `traceparent` is empty until it is known;
     `headers` go with the response, whatever it is."""
 
     request_id: str
     route: str = "-"
     service: str | None = None
+    traceparent: str = ""
     headers: tuple[Header, ...] = ()
     is_stream: bool = False
 
@@ -85,6 +87,7 @@ class Gateway:
     async def answer(self, scope: Scope, incoming: Incoming, visit: Visit) -> Response | EventStream:
         """The response. Raises RefusedError, and ClientGoneError where nobody waits for one."""
         headers = incoming.headers
+        visit.traceparent = visit.traceparent or reading.traceparent(headers)
         client = self._limits.let_in(scope, headers)
         try:
             if scope["method"] == "OPTIONS":
@@ -157,7 +160,7 @@ async def _request(target: Target, params: dict[str, str], caller: Caller, incom
         request_id=visit.request_id,
         caller=caller,
         idempotency_key=key,
-        traceparent=reading.traceparent(headers),
+        traceparent=visit.traceparent,
         repeatable=key is not None or target.offer.kind == "query",
     )
 

@@ -20,7 +20,7 @@ REQUESTS = Counter("hedgerow_http_requests", "HTTP requests answered.", ["route"
 SECONDS = Histogram("hedgerow_http_request_seconds", "Time to answer an HTTP request.", ["route", "method"])
 CLIENT_GONE = 499
 FLUSH_AFTER_SECONDS = 0.1
-_METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
+METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 
 
 class Telemetry:
@@ -32,9 +32,7 @@ class Telemetry:
     def note(self, visit: Visit, method: str, status: int, *, started: float) -> None:
         """Count and log a request that `started` on the clock of time.perf_counter."""
         seconds = time.perf_counter() - started
-        requests, durations, facts = _kind(
-            method if method in _METHODS else "other", visit.route, status, visit.service
-        )
+        requests, durations, facts = _kind(method if method in METHODS else "other", visit.route, status, visit.service)
         requests.inc()
         if not visit.is_stream:
             durations.observe(seconds)
@@ -42,7 +40,7 @@ class Telemetry:
             asyncio.get_running_loop().call_later(FLUSH_AFTER_SECONDS, self.flush)
         self._lines.append(
             f'{facts}, "event.duration": {seconds * 1e9:.0f}, "http.request.id": "{visit.request_id}",'
-            f' "@timestamp": "{_now()}"}}\n'
+            f'{_trace(visit.traceparent)} "@timestamp": "{_now()}"}}\n'
         )
 
     def flush(self) -> None:
@@ -61,6 +59,11 @@ def _kind(method: str, route: str, status: int, service: str | None) -> tuple[Co
     }
     line = json.dumps(facts)
     return REQUESTS.labels(route, method, f"{status // 100}xx"), SECONDS.labels(route, method), line.removesuffix("}")
+
+
+def _trace(traceparent: str) -> str:
+    """Nothing for what never came to a route of a service."""
+    return f' "trace.id": "{traceparent[3:35]}",' if traceparent else ""
 
 
 def _now() -> str:

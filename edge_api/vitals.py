@@ -4,14 +4,14 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from broker.gauges import Gauge, known, of_the_lane
-from broker.lane.repeating import Repeating
+from broker.lane.repeating import Carried
 from broker.reconnecting import Reconnecting
 from broker.registry import Registry
 
 
 def vitals(
     registry: Registry,
-    requester: Repeating,
+    requester: Carried,
     links: Mapping[str, Reconnecting[Any]],
     checks: Mapping[str, Callable[[], bool]],
 ) -> Iterator[Gauge]:

@@ -60,7 +60,7 @@ class Program:
 
     def popen_arguments(self) -> dict[str, Any]:
         """What `subprocess.Popen` and `asyncio.create_subprocess_exec` need beside the command."""
-        passed_on = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+        passed_on = {name: value for name, value in os.environ.items() if _is_passed_on(name)}
         return {
             "env": passed_on | {STATE_MARK: str(self.state)} | dict(self.environment),
             "cwd": str(self.folder),
@@ -102,3 +102,8 @@ class Program:
 
     def _die_with_parent(self) -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(self.orphaned))
+
+
+def _is_passed_on(name: str) -> bool:
+    """OpenTelemetry's settings are for all, but for the name, which each program has its own."""
+    return name in _PASSED_ON or (name.startswith("OTEL_") and name != "OTEL_SERVICE_NAME")

@@ -15,7 +15,9 @@ Captured = pytest.CaptureFixture[str]
 
 
 async def test_a_request_leaves_one_line_without_anything_that_the_client_wrote(world: World, capsys: Captured) -> None:
-    response = await world.client.get("/things/anna@example.org", headers={"x-request-id": "mine"})
+    trace = "0af7651916cd43dd8448eb211c80319c"
+    headers = {"x-request-id": "mine", "traceparent": f"00-{trace}-b7ad6b7169203331-01"}
+    response = await world.client.get("/things/anna@example.org", headers=headers)
     (line,) = world.lines(capsys)
     assert line.pop("event.duration") >= 0
     assert abs(datetime.fromisoformat(line.pop("@timestamp")) - datetime.now(UTC)).total_seconds() < 5
@@ -27,6 +29,7 @@ async def test_a_request_leaves_one_line_without_anything_that_the_client_wrote(
         "http.request.method": "GET",
         "http.response.status_code": 200,
         "http.request.id": response.headers["x-request-id"],
+        "trace.id": trace,
         "labels.route": "/things/{id}",
         "labels.answered_by": "shop",
     }

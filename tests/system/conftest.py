@@ -12,6 +12,7 @@ from infra.launcher.prometheus import binaries
 from infra.launcher.provision import Servers
 from tests.support.collector import Collector, collecting
 from tests.support.customer import Customer, customer_of, staff_of
+from tests.support.otlp import Receiver, receiving
 from tests.support.platform import Platform, running_platform
 from tests.support.servers import RealServers
 
@@ -47,14 +48,21 @@ def collector() -> Iterator[Collector]:
 
 
 @pytest.fixture(scope="session")
+def receiver() -> Iterator[Receiver]:
+    """Who gets all its traces."""
+    with receiving() as it:
+        yield it
+
+
+@pytest.fixture(scope="session")
 def platform(
-    servers: RealServers, collector: Collector, tmp_path_factory: pytest.TempPathFactory
+    servers: RealServers, collector: Collector, receiver: Receiver, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Platform]:
     """The platform, monitored where there is a Prometheus for this machine."""
     monitored = ("--with", "monitoring") if has_prometheus() else ()
-    ship_to = f"127.0.0.1:{collector.port}"
+    settings = {"HEDGEROW_LOGS_TCP": f"127.0.0.1:{collector.port}", "OTEL_EXPORTER_OTLP_ENDPOINT": receiver.url}
     folder = tmp_path_factory.mktemp("platform")
-    with on_shared_servers(servers, folder, *monitored, settings={"HEDGEROW_LOGS_TCP": ship_to}) as it:
+    with on_shared_servers(servers, folder, *monitored, settings=settings) as it:
         yield it
 
 

@@ -9,6 +9,7 @@ from uuid import UUID
 import aiohttp
 from pydantic import BaseModel, StringConstraints
 
+from broker.tracing import calling
 from contracts.base import Money
 from workers.payments.gateway import (
     Gateway,
@@ -153,9 +154,12 @@ class SandboxGateway(Gateway):
 
     async def _ask(self, method: str, path: str, **request: Any) -> tuple[int, bytes]:
         try:
-            async with self._session.request(method, path, allow_redirects=False, **request) as answer:
-                if answer.status < 500 and answer.status not in (409, 429):
-                    return answer.status, await answer.read()
+            with calling(method, f"{self._url}{path}") as call:
+                request["headers"] = {**request.get("headers", {}), **call.headers}
+                async with self._session.request(method, path, allow_redirects=False, **request) as answer:
+                    call.answered(answer.status)
+                    if answer.status < 500 and answer.status not in (409, 429):
+                        return answer.status, await answer.read()
         except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError, TimeoutError) as lost:
             raise GatewayUnknown(f"{method} {path}: {type(lost).__name__}") from lost
         if answer.status >= 500 and answer.headers.get("Idempotent-Replayed") == "true":

@@ -5,13 +5,14 @@ Promise: one call is one HTTP request, which ends in time. A card's refusal (Car
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any
 
 import httpx
 import stripe
 from pydantic import BaseModel
 
+from broker.tracing import calling
 from workers.payments.gateway import GatewayRefusal, GatewayUnknown, KeySpent
 from workers.payments.nonsense import making_sense, nonsense
 
@@ -26,13 +27,25 @@ class _Page(BaseModel):
     has_more: bool
 
 
+class _Traced(stripe.HTTPXClient):
+    """Stripe's own client, whose requests are part of the trace that they are made for."""
+
+    async def request_async(
+        self, method: str, url: str, headers: Mapping[str, str], post_data: Any = None
+    ) -> tuple[bytes, int, Mapping[str, str]]:
+        with calling(method.upper(), url) as call:
+            answer = await super().request_async(method, url, headers, post_data)
+            call.answered(answer[1])
+            return answer
+
+
 class Calls:
     """Requests to Stripe at `url`, each answered within `total` seconds or unknown. None is repeated here: whoever
     repeats a write looks first (asking.py)."""
 
     def __init__(self, secret_key: str, url: str, *, connect: float, total: float) -> None:
         self._total = total
-        self._http = stripe.HTTPXClient(timeout=httpx.Timeout(total, connect=connect))
+        self._http = _Traced(timeout=httpx.Timeout(total, connect=connect))
         client = stripe.StripeClient(
             secret_key, base_addresses={"api": url}, http_client=self._http, max_network_retries=0
         )
