@@ -44,6 +44,7 @@ _FAILURES: dict[type[Exception], RefusalKind] = {
     BrokerAwayError: broker_away,
     OverloadedError: overloaded,
 }
+NO_ROUTE = "-"
 
 
 @dataclass(slots=True)
@@ -53,7 +54,7 @@ class Visit:
     `headers` go with the response, whatever it is."""
 
     request_id: str
-    route: str = "-"
+    route: str = NO_ROUTE
     service: str | None = None
     traceparent: str = ""
     headers: tuple[Header, ...] = ()

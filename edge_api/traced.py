@@ -10,8 +10,8 @@ from typing import Protocol
 from starlette.types import Scope
 
 from broker import tracing
-from broker.tracing import Tracer
-from edge_api.gateway import Visit
+from broker.tracing import Span, Tracer
+from edge_api.gateway import NO_ROUTE, Visit
 from edge_api.incoming import ClientGoneError, Incoming
 from edge_api.problems import RefusedError
 from edge_api.responses import Response
@@ -36,20 +36,37 @@ class _Traced:
 
     async def answer(self, scope: Scope, incoming: Incoming, visit: Visit) -> Response:
         parent, state = (incoming.headers.get(name, b"").decode("latin-1") for name in (b"traceparent", b"tracestate"))
-        method, status = scope["method"] if scope["method"] in METHODS else "_OTHER", 500
+        method = scope["method"] if scope["method"] in METHODS else "_OTHER"
         said = {"http.request.method": method, "url.scheme": scope["scheme"]}
         with self._tracer.begin(method, "server", said, parent=parent, state=state) as span:
             visit.traceparent = span.traceparent
-            try:
-                response = await self._gateway.answer(scope, incoming, visit)
-                status = response.status
-                return response
-            except RefusedError as error:
-                status = error.refusal.status
-                raise
-            except ClientGoneError:
-                status = CLIENT_GONE
-                raise
-            finally:
-                span.rename(f"{method} {visit.route}")
-                span.tell({"http.route": visit.route, "url.path": visit.route, "http.response.status_code": status})
+            outcome = await self._outcome(scope, incoming, visit)
+            _tell(span, method, visit, outcome)
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    async def _outcome(self, scope: Scope, incoming: Incoming, visit: Visit) -> Response | Exception:
+        try:
+            return await self._gateway.answer(scope, incoming, visit)
+        except Exception as error:
+            return error
+
+
+def _tell(span: Span, method: str, visit: Visit, outcome: Response | Exception) -> None:
+    """A refusal of what the client did is no failure of the server's."""
+    status = _status(outcome)
+    span.tell({"http.response.status_code": status})
+    if visit.route != NO_ROUTE:
+        span.rename(f"{method} {visit.route}")
+        span.tell({"http.route": visit.route, "url.path": visit.route})
+    if status >= 500:
+        span.fail(str(status))
+
+
+def _status(outcome: Response | Exception) -> int:
+    if isinstance(outcome, Response):
+        return outcome.status
+    if isinstance(outcome, RefusedError):
+        return outcome.refusal.status
+    return CLIENT_GONE if isinstance(outcome, ClientGoneError) else 500

@@ -7,7 +7,9 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
@@ -16,6 +18,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from broker import spans, traced, tracing
 from broker.lane import Answer, Request
 from broker.queries import described
+from broker.service import Listener
 from broker.spans import Spans
 from broker.tracing import BadTracingError, calling
 from tests.support.counting import Counting
@@ -143,6 +146,33 @@ async def test_what_is_asked_and_answered_is_one_trace(tracer: Spans, kept: InMe
     assert f"{sent.parent.span_id:016x}" == PARENT
     assert processed.context is not None
     assert seen == [f"00-{TRACE}-{processed.context.span_id:016x}-01"]
+
+
+async def test_what_is_published_and_settled_carries_its_span_on(tracer: Spans, kept: InMemorySpanExporter) -> None:
+    sent: list[Mapping[str, Any]] = []
+
+    class Keeping:
+        link: Any = None
+
+        async def publish(self, exchange: str, key: str, body: bytes, headers: Mapping[str, Any], **how: Any) -> None:
+            sent.append(headers)
+
+    async def settle(listener: Any, raw: Any) -> None:
+        tracing.fail(KeyError("secret"))
+        await published.publish("retries", "1s.shop.sold", raw.body, raw.headers, mandatory=True)
+
+    published = traced.publishing(Keeping())
+    headers = {"traceparent": GOOD, "cloudEvents_id": "7", "cloudEvents_subject": "order/7"}
+    raw: Any = SimpleNamespace(headers=headers, exchange="events", routing_key="sold", body=b"{}")
+    await traced.settling(settle)(cast(Listener, SimpleNamespace(queue="shop.sold")), raw)
+    tracer.finish(within=5)
+    again, processed = (span.attributes or {} for span in kept.get_finished_spans())
+    assert processed["messaging.destination.name"] == "events:sold:shop.sold"
+    assert (processed["error.type"], processed["cloudevents.event_subject"]) == ("KeyError", "order/7")
+    assert again["messaging.destination.name"] == "retries:1s.shop.sold"
+    span = kept.get_finished_spans()[0].context
+    assert span is not None
+    assert sent[0]["traceparent"] == f"00-{TRACE}-{span.span_id:016x}-01"
 
 
 async def test_a_call_outside_carries_its_trace_and_tells_no_query_string(

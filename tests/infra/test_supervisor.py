@@ -142,3 +142,10 @@ def start_launcher(state: State) -> Iterator["subprocess.Popen[str]"]:
         assert process.stdout.readline() == "ready\n"
         yield process
         process.kill()
+
+
+def test_settings_of_opentelemetry_are_for_all_but_for_the_name(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_TRACES_SAMPLER", "always_off")
+    monkeypatch.setenv("OTEL_SERVICE_NAME", "everything")
+    told = stub(state, "").popen_arguments()["env"]
+    assert (told["OTEL_TRACES_SAMPLER"], "OTEL_SERVICE_NAME" in told) == ("always_off", False)
