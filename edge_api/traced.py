@@ -15,13 +15,16 @@ from edge_api.gateway import NO_ROUTE, Visit
 from edge_api.incoming import ClientGoneError, Incoming
 from edge_api.problems import RefusedError
 from edge_api.responses import Response
+from edge_api.streams import EventStream
 from edge_api.telemetry import CLIENT_GONE, METHODS
+
+Reply = Response | EventStream
 
 
 class Answers(Protocol):
     """Who answers requests to services."""
 
-    async def answer(self, scope: Scope, incoming: Incoming, visit: Visit) -> Response: ...
+    async def answer(self, scope: Scope, incoming: Incoming, visit: Visit) -> Reply: ...
 
 
 def traced(gateway: Answers) -> Answers:
@@ -34,7 +37,7 @@ class _Traced:
         self._gateway = gateway
         self._tracer = tracer
 
-    async def answer(self, scope: Scope, incoming: Incoming, visit: Visit) -> Response:
+    async def answer(self, scope: Scope, incoming: Incoming, visit: Visit) -> Reply:
         parent, state = (incoming.headers.get(name, b"").decode("latin-1") for name in (b"traceparent", b"tracestate"))
         method = scope["method"] if scope["method"] in METHODS else "_OTHER"
         said = {"http.request.method": method, "url.scheme": scope["scheme"]}
@@ -46,14 +49,14 @@ class _Traced:
             raise outcome
         return outcome
 
-    async def _outcome(self, scope: Scope, incoming: Incoming, visit: Visit) -> Response | Exception:
+    async def _outcome(self, scope: Scope, incoming: Incoming, visit: Visit) -> Reply | Exception:
         try:
             return await self._gateway.answer(scope, incoming, visit)
         except Exception as error:
             return error
 
 
-def _tell(span: Span, method: str, visit: Visit, outcome: Response | Exception) -> None:
+def _tell(span: Span, method: str, visit: Visit, outcome: Reply | Exception) -> None:
     """A refusal of what the client did is no failure of the server's."""
     status = _status(outcome)
     span.tell({"http.response.status_code": status})
@@ -64,8 +67,8 @@ def _tell(span: Span, method: str, visit: Visit, outcome: Response | Exception) 
         span.fail(str(status))
 
 
-def _status(outcome: Response | Exception) -> int:
-    if isinstance(outcome, Response):
+def _status(outcome: Reply | Exception) -> int:
+    if not isinstance(outcome, Exception):
         return outcome.status
     if isinstance(outcome, RefusedError):
         return outcome.refusal.status
