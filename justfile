@@ -48,7 +48,7 @@ run *args:
 # Run the tests on a real RabbitMQ and PostgreSQL
 [no-exit-message]
 test *args:
-    @exec env -u PYTHONDONTWRITEBYTECODE {{ bin }}/python -m pytest -n 6 --dist loadfile --no-loadscope-reorder "$@"
+    @exec env -u PYTHONDONTWRITEBYTECODE {{ bin }}/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder "$@"
 
 # Check format, rules, types and imports
 check:

@@ -3,10 +3,12 @@
 Files are replaced whole, so that a reader never sees half of one, and are for their owner only (0600).
 """
 
+import contextlib
 import errno
 import fcntl
 import json
 import os
+import random
 import secrets
 import socket
 import tempfile
@@ -17,6 +19,8 @@ from typing import Any, Self
 
 from infra.launcher.failure import Failure
 
+_NOT_FOR_CLIENTS = range(20_000, 32_000)
+"""Linux gives clients ports from 32768 on, others from 49152 on (RFC 6335)."""
 REPOSITORY = Path(__file__).resolve().parents[2]
 PACKAGES = REPOSITORY / ".hedgerow" / "packages"
 
@@ -128,7 +132,9 @@ def why_not(port: int) -> OSError | None:
 
 
 def any_free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on."""
-    with socket.socket() as attempt:
-        attempt.bind(("127.0.0.1", 0))
-        return int(attempt.getsockname()[1])
+    """A port of 127.0.0.1 that nobody listens on, and that no client gets who does not care which. Raises `Failure`."""
+    for port in random.sample(_NOT_FOR_CLIENTS, 100):
+        with socket.socket() as attempt, contextlib.suppress(OSError):
+            attempt.bind(("127.0.0.1", port))
+            return port
+    raise Failure("Of a hundred ports between 20000 and 32000, none is free.")

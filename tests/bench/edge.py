@@ -26,12 +26,13 @@ from infra.launcher.failure import Failure
 from infra.launcher.leftovers import wait_until
 from infra.launcher.provision import Servers, provision_login, provision_platform
 from infra.launcher.signing import signing_key
+from infra.launcher.state import any_free_port
 from tests.bench.costs import Meter, Parts
 from tests.bench.ground import Ground, ground, running
 from tests.bench.node import peer
 from tests.bench.rounds import Figures, Plan, Table, alternate, compare
 from tests.bench.wrk import WARM_UP_SECONDS, load
-from tests.support.platform import WIDE, free_port
+from tests.support.platform import WIDE
 from workers.users.tokens import Signer
 
 Dress = Literal["bare", "full"]
@@ -135,7 +136,7 @@ def hedgerow(here: Ground, route: str, *, workers: int = 1) -> Iterator[Front]:
         here.vhost(f"hedgerow-{route}-{workers}"), here.runtime["rabbitmq_management"], here.runtime["database"]
     )
     provision_platform(servers)
-    key, port = signing_key(here.state), free_port()
+    key, port = signing_key(here.state), any_free_port()
     edge = services.edge(here.state, servers, port)
     environment = {
         "HEDGEROW_AMQP_URL": provision_login(here.state, servers, "bench"),
@@ -155,7 +156,7 @@ def hedgerow(here: Ground, route: str, *, workers: int = 1) -> Iterator[Front]:
 
 @contextmanager
 def _peer(here: Ground, dress: Dress, signer: Signer, script: str, *more: str) -> Iterator[Front]:
-    name, port = "-".join((Path(script).stem, *more, dress)), free_port()
+    name, port = "-".join((Path(script).stem, *more, dress)), any_free_port()
     jwk = signer.keys().keys[0].model_dump_json(include={"kty", "crv", "x", "y"})
     environment = {"BENCH_AMQP": here.vhost(name), "BENCH_PORT": str(port), "BENCH_JWK": jwk, "NODE_ENV": "production"}
     with (

@@ -6,12 +6,12 @@ constant answer with a token, counters and a log line at every side; then one pr
 
 from functools import partial
 
+from infra.launcher.state import any_free_port
 from tests.bench import reads
 from tests.bench.edge import OURS, P99, PEERS, Front, fronts
 from tests.bench.ground import ground
 from tests.bench.open_loop import open_loop
 from tests.bench.rounds import Figures, Plan, Table, alternate, compare
-from tests.support.platform import free_port
 
 RATE = 500
 
@@ -30,7 +30,7 @@ def _constant(plan: Plan) -> Table:
 
 
 def _product(plan: Plan) -> Table:
-    with ground(port=free_port()) as here, reads.sides(here) as urls:
+    with ground(port=any_free_port()) as here, reads.sides(here) as urls:
         measured = alternate({name: partial(_url, url) for name, url in urls.items()}, plan)
     return Table(f"Latency at {RATE} requests/s: GET /products/{{sku}}", measured)
 

@@ -15,12 +15,12 @@ from typing import Any
 import asyncpg
 
 from infra.launcher.failure import Failure
+from infra.launcher.state import any_free_port
 from tests.bench.costs import Meter
 from tests.bench.ground import Ground, ground
 from tests.bench.http import Client
 from tests.bench.rounds import Figures, Plan, Table, spreads, verdict
 from tests.support.customer import visitor
-from tests.support.platform import free_port
 
 AT_ONCE = 32
 IDLE_ORDERS = 20
@@ -29,7 +29,7 @@ _COUNT = "SELECT status, count(*) FROM orders.orders GROUP BY status"
 
 def measure(plan: Plan) -> list[Table]:
     """The rate, and where the time goes."""
-    with ground(port=free_port()) as here:
+    with ground(port=any_free_port()) as here:
         shop = asyncio.run(_shop(here))
         rounds = []
         for number in range(plan.rounds):

@@ -12,10 +12,10 @@ from broker.ids import new_id
 from broker.lane.carriers import Carrier
 from broker.presence import BEAT_EVERY, Voice
 from contracts.presence import Beat, Bye, Hello, Manifest
+from infra.launcher.state import any_free_port
 from tests.bench.costs import Meter
 from tests.bench.ground import Ground, ground
 from tests.bench.rounds import Figures, Plan, Table, spreads, verdict
-from tests.support.platform import free_port
 
 INSTANCES = 200
 SETTLE_SECONDS = 3.0
@@ -25,7 +25,7 @@ SHARE = "% of one core"
 def measure(plan: Plan) -> list[Table]:
     """What beats cost the edge."""
     rounds: list[Figures] = []
-    with ground(port=free_port()) as here:
+    with ground(port=any_free_port()) as here:
         for number in range(plan.rounds):
             plan.say(f"round {number + 1} of {plan.rounds}")
             rounds.append(asyncio.run(_round(here, plan.seconds)))

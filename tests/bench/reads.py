@@ -13,10 +13,10 @@ from functools import partial
 import httpx
 
 from infra.launcher.failure import Failure
+from infra.launcher.state import any_free_port
 from tests.bench.ground import Ground, ground
 from tests.bench.rounds import Figures, Plan, Table, alternate, compare
 from tests.bench.wrk import load
-from tests.support.platform import free_port
 
 OURS, STARLETTE = "Hedgerow", "Starlette + asyncpg"
 CACHED, CONSTANT = "Hedgerow, from the edge's cache", "Starlette, a constant"
@@ -26,7 +26,7 @@ _PATH = "/products/SPADE-01"
 
 def measure(plan: Plan) -> list[Table]:
     """Read one product again and again."""
-    with ground(port=free_port()) as here, sides(here) as urls:
+    with ground(port=any_free_port()) as here, sides(here) as urls:
         urls[CACHED], urls[CONSTANT] = urls[OURS], urls[STARLETTE].replace(_PATH, "/constant")
         runs = {name: partial(_load, url, anew=name == OURS) for name, url in urls.items()}
         table = Table("GET /products/{sku} from PostgreSQL", alternate(runs, plan))
@@ -41,7 +41,7 @@ def measure(plan: Plan) -> list[Table]:
 @contextmanager
 def sides(here: Ground) -> Iterator[dict[str, str]]:
     """The URL of one product at each side. Raises `Failure` unless they say the same."""
-    port = free_port()
+    port = any_free_port()
     told = {"BENCH_DATABASE": str(here.runtime["database"]), "BENCH_PORT": str(port)}
     command = (sys.executable, "-m", "tests.bench.sides.reads_starlette")
     with here.running("reads-starlette", *command, told=told, listens_on=port):

@@ -7,9 +7,9 @@ counts what these share several times, USS not at all.
 
 import time
 
+from infra.launcher.state import any_free_port
 from tests.bench.ground import Ground, ground
 from tests.bench.rounds import Figures, Plan, Table, spreads, verdict
-from tests.support.platform import free_port
 
 SETTLE_SECONDS = 5.0
 SERVERS = ("rabbitmq", "epmd", "postgresql")
@@ -22,7 +22,7 @@ def measure(plan: Plan) -> list[Table]:
     for number in range(plan.rounds):
         for kind, found in starts.items():
             plan.say(f"start {number + 1} of {plan.rounds}: {kind}")
-            with ground(port=free_port(), fresh=kind == "first") as here:
+            with ground(port=any_free_port(), fresh=kind == "first") as here:
                 found.append(_start(here))
                 if kind == "again":
                     time.sleep(SETTLE_SECONDS)

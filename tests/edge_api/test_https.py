@@ -16,9 +16,9 @@ import pytest
 
 from edge_api.certificate import Certificate, CertificateError
 from edge_api.serve import HEADERS_WITHIN_SECONDS
+from infra.launcher.state import any_free_port
 from tests.support.certificates import Authority
 from tests.support.eventually import eventually
-from tests.support.platform import free_port
 
 pytestmark = pytest.mark.servers
 NO_BROKER = "amqp://nobody:nothing@127.0.0.1:1/"
@@ -27,7 +27,7 @@ NO_BROKER = "amqp://nobody:nothing@127.0.0.1:1/"
 @asynccontextmanager
 async def listening(**settings: str) -> AsyncIterator[int]:
     """The port of an edge that has no broker, which is enough to be alive."""
-    port = free_port()
+    port = any_free_port()
     known = {name: value for name, value in os.environ.items() if not name.startswith("HEDGEROW_")}
     told = known | {"HEDGEROW_AMQP_URL": NO_BROKER, "HEDGEROW_PORT": str(port), "HEDGEROW_LIMITS": "off", **settings}
     pipe = asyncio.subprocess.DEVNULL

@@ -19,6 +19,7 @@ from contracts.base import Message, Query
 from contracts.tokens import JWKS_PATH
 from edge_api.app import edge
 from edge_api.settings import Settings
+from infra.launcher.state import any_free_port
 from tests.support.eventually import eventually
 from tests.support.servers import RealServers
 
@@ -175,7 +176,7 @@ async def close_connections(servers: RealServers, amqp: str) -> None:
 
 
 async def test_while_the_broker_is_away_it_serves_and_says_so() -> None:
-    async with client_of(f"amqp://nobody:nothing@127.0.0.1:{free_port()}/%2F", ready=False) as client:
+    async with client_of(f"amqp://nobody:nothing@127.0.0.1:{any_free_port()}/%2F", ready=False) as client:
         assert (await client.get("/healthz")).status_code == 200
         response = await client.get("/readyz")
         assert (response.status_code, response.json()["missing"]) == (
@@ -183,12 +184,6 @@ async def test_while_the_broker_is_away_it_serves_and_says_so() -> None:
             ["broker", "presence", "keys", "revocations"],
         )
         assert (await answers(client, 503)).json()["type"] == "/problems/starting"
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 @asynccontextmanager
@@ -212,7 +207,7 @@ async def process(amqp: str, **environment: str) -> AsyncIterator[asyncio.subpro
 @asynccontextmanager
 async def served(amqp: str) -> AsyncIterator[httpx.AsyncClient]:
     """A client of an edge in a process of its own, which has found the service."""
-    port = str(free_port())
+    port = str(any_free_port())
     async with (
         serving(plug(), amqp_url=amqp, database_url=None),
         process(amqp, HEDGEROW_PORT=port),
@@ -230,7 +225,7 @@ async def reachable(client: httpx.AsyncClient) -> bool:
 
 
 async def test_told_to_stop_it_finishes_what_runs_and_takes_nothing_new(amqp: str) -> None:
-    port = str(free_port())
+    port = str(any_free_port())
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(serving(plug(), amqp_url=amqp, database_url=None))
         running = await stack.enter_async_context(process(amqp, HEDGEROW_PORT=port))

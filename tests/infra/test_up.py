@@ -11,7 +11,7 @@ import pytest
 
 from infra.launcher.leftovers import is_running, leftovers
 from infra.launcher.lock import running_launcher
-from infra.launcher.state import REPOSITORY, State
+from infra.launcher.state import REPOSITORY, State, any_free_port
 from tests.infra.conftest import Launcher
 
 pytestmark = pytest.mark.servers
@@ -85,6 +85,4 @@ def test_in_the_foreground_a_signal_ends_it_in_order(number: int, given: dict[st
 
 
 def free_port() -> str:
-    with socket.socket() as any_port:
-        any_port.bind(("127.0.0.1", 0))
-        return str(any_port.getsockname()[1])
+    return str(any_free_port())

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 import httpx
 
-from tests.support.platform import free_port
+from infra.launcher.state import any_free_port
 
 KEY = "sk_test_of_localstripe"
 _ASKS = "4000002760003184"
@@ -30,7 +30,7 @@ class LocalStripe:
     """One port; the process behind it starts empty."""
 
     def __init__(self) -> None:
-        self.port = free_port()
+        self.port = any_free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._process: subprocess.Popen[bytes] | None = None
 

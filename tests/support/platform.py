@@ -7,7 +7,6 @@ developer runs in the same tree.
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -27,7 +26,7 @@ from infra.launcher.lock import running_launcher
 from infra.launcher.program import Program
 from infra.launcher.provision import Servers, provision_service, vhost_of
 from infra.launcher.services import Addresses, edge, worker
-from infra.launcher.state import REPOSITORY, State
+from infra.launcher.state import REPOSITORY, State, any_free_port
 
 WIDE = " ".join(f"{name}=1000000000/1" for name in DEFAULTS)
 """Limits that are kept like any others, and that no test or bench reaches."""
@@ -47,7 +46,7 @@ class Platform:
         self.state = State(folder)
         self._given = servers
         self._settings = settings
-        self.port = free_port()
+        self.port = any_free_port()
         self.edge = f"http://127.0.0.1:{self.port}"
         self._by_hand = 0
 
@@ -108,7 +107,7 @@ class Platform:
 
     def start_edge(self) -> tuple[Process, str]:
         """One more edge, and its address."""
-        port = free_port()
+        port = any_free_port()
         program = edge(self.state, self.servers, port)
         told = {"HEDGEROW_LIMITS": WIDE, **self._settings, **program.environment}
         return self._start(replace(program, environment=told)), f"http://127.0.0.1:{port}"
@@ -181,12 +180,6 @@ def end(process: Process, how: signal.Signals = signal.SIGTERM, *, within: float
     if process.poll() is None:
         process.send_signal(how)
     return process.wait(within)
-
-
-def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return int(free.getsockname()[1])
 
 
 def _entry(line: str) -> dict[str, Any]:

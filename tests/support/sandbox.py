@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -13,6 +12,8 @@ from typing import Any
 
 import httpx
 
+from infra.launcher.state import any_free_port
+
 KEY = "sk_test_of_a_sandbox"
 WEBHOOK_SECRET = "whsec_of_a_sandbox"
 
@@ -21,8 +22,7 @@ class Sandbox:
     """One port and one ledger file; the process behind them comes and goes."""
 
     def __init__(self, folder: Path, *, webhook_url: str = "", webhook_certificate: str = "") -> None:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port: int = free.getsockname()[1]
+        self.port = any_free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.ledger = folder / "ledger.sqlite"
         self._webhook_url = webhook_url

@@ -15,12 +15,12 @@ import pytest
 
 from broker.ids import new_id
 from contracts.base import Money
+from infra.launcher.state import any_free_port
 from infra.sandbox_gateway.webhooks import signature
 from tests.support.counting import Counting
 from tests.support.eventually import eventually
 from tests.support.gateways import AtSandbox, AtStripe, Place, Said, answering
 from tests.support.localstripe import running_localstripe
-from tests.support.platform import free_port
 from tests.support.sandbox import WEBHOOK_SECRET, running_sandbox
 from workers.payments.gateway import (
     Gateway,
@@ -234,7 +234,7 @@ def read(place: Place, body: str, *, at: float | None = None) -> Webhook | None:
 
 
 async def test_a_gateway_that_is_not_there_is_unknown(place: Place) -> None:
-    async with at(place, f"http://127.0.0.1:{free_port()}") as gateway:
+    async with at(place, f"http://127.0.0.1:{any_free_port()}") as gateway:
         with pytest.raises(GatewayUnknown):
             await gateway.find(str(new_id()))
 
