@@ -78,7 +78,8 @@ class Reconnecting(Generic[C]):
         if self._up.is_set():
             return
         try:
-            await asyncio.wait_for(self._news.wait(), within)
+            async with asyncio.timeout(within):
+                await self._news.wait()
         except TimeoutError:
             raise BrokerAwayError(f"no connection to the broker within {within:g} s") from None
         if self._refusal is not None:
@@ -95,7 +96,8 @@ class Reconnecting(Generic[C]):
             await asyncio.wait({self._task}, timeout=0.5)
         if self.connection is not None:
             with contextlib.suppress(Exception):
-                await asyncio.wait_for(self.connection.close(), 3)
+                async with asyncio.timeout(3):
+                    await self.connection.close()
 
     async def _keep(self) -> None:
         failures = 0
@@ -142,7 +144,8 @@ class Reconnecting(Generic[C]):
         connection, self.connection = self.connection, None
         if connection is not None:
             with contextlib.suppress(Exception):
-                await asyncio.wait_for(connection.close(), 1)
+                async with asyncio.timeout(1):
+                    await connection.close()
 
 
 def login_of(amqp_url: str) -> str:

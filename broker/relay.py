@@ -194,7 +194,8 @@ class Relay:
             self._tell_others = False
             await self._tell(connection, _ROWS)
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._wake.wait(), POLL)
+            async with asyncio.timeout(POLL):
+                await self._wake.wait()
         self._wake.clear()
 
 

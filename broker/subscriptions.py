@@ -102,12 +102,14 @@ class Subscriptions:
             queue, tag = getattr(subscriber, "_queue_obj", None), getattr(subscriber, "_consumer_tag", None)
             with contextlib.suppress(Exception):
                 if queue is not None and tag is not None:
-                    await asyncio.wait_for(queue.cancel(tag), 2)
+                    async with asyncio.timeout(2):
+                        await queue.cancel(tag)
                     subscriber._consumer_tag = None  # type: ignore[attr-defined]
         queues = (listener.queue for listener in self._service.listeners.values())
         await self._liveness.idle(*queues, within=within)
         with contextlib.suppress(Exception):
-            await asyncio.wait_for(broker.stop(), 5)
+            async with asyncio.timeout(5):
+                await broker.stop()
 
     def _subscribe(self, broker: RabbitBroker, listener: Listener) -> None:
         async def receive(message: RabbitMessage) -> None:

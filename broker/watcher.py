@@ -106,7 +106,8 @@ class Watcher:
         consume = commands.Basic.Consume(queue=topology.MANIFESTS, arguments={"x-stream-offset": "first"})
         await channel.call(commands.Basic.Qos(prefetch_count=_PREFETCH), consume)
         await self._voice.say(RollCall(asked_by=self._id), f"{Accepted.topic}.{marker}")
-        await asyncio.wait_for(self._replayed.wait(), 10)
+        async with asyncio.timeout(10):
+            await self._replayed.wait()
 
     async def _call_the_roll(self) -> None:
         self._called_at = time.monotonic()

@@ -97,7 +97,8 @@ class Supervisor:
             with contextlib.suppress(ProcessLookupError):
                 process.send_signal(program.end_with)
             try:
-                await asyncio.wait_for(process.wait(), grace)
+                async with asyncio.timeout(grace):
+                    await process.wait()
             except TimeoutError:
                 self._say(f"{name} did not end within {grace:g} s and is killed.")
         _kill_group(process)

@@ -101,6 +101,17 @@ async def test_a_client_that_knows_only_exchange_and_topic_hears_an_event_as_clo
     assert message.headers["sequence"] == 1
 
 
+async def test_a_relay_that_is_woken_in_the_instant_of_its_end_ends(schema: Database, shared_amqp: str) -> None:
+    async with linked(shared_amqp) as publisher, relaying(schema, publisher) as relaying_on:
+        await _hold(schema, 8)
+        await asyncio.sleep(0.1)  # it rests
+        schema.wake({0})
+        relaying_on.cancel()
+        await asyncio.wait({relaying_on}, timeout=3)
+        assert relaying_on.done()
+        assert relaying_on.cancelled()
+
+
 async def test_two_relays_share_the_partitions_and_one_that_leaves_gives_its_own_back(
     schema: Database, shared_amqp: str
 ) -> None:
