@@ -5,16 +5,18 @@ MB for as long as the service runs. A database that a newer version has upgraded
 """
 
 import asyncio
+import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from importlib.resources import files
 
 import asyncpg
 
 PLATFORM = "broker.migrations"
 VERSION, SERVICE_VERSION = "alembic_version_platform", "alembic_version"
-URL = "HEDGEROW_DATABASE_URL"
+Schema = tuple[str, str | None]
+"""The URL of a database, whose role sees the schema, and the package with the service's migrations."""
 
 
 class MigrationError(Exception):
@@ -24,21 +26,31 @@ class MigrationError(Exception):
 async def migrate(database_url: str, migrations: str | None) -> None:
     """Upgrade the schema that the URL's role sees to the newest versions. Raises MigrationError, and what the database
     raises."""
+    await migrate_all([(database_url, migrations)])
+
+
+async def migrate_all(schemas: Iterable[Schema]) -> None:
+    """The same for several, by one process for all of them."""
+    due = [schema for schema in schemas if await _is_anything_due(*schema)]
+    if due:
+        await _upgrade(due)
+
+
+async def _is_anything_due(database_url: str, migrations: str | None) -> bool:
     packages = {VERSION: PLATFORM} | ({SERVICE_VERSION: migrations} if migrations is not None else {})
     connection = await asyncpg.connect(database_url)
     try:
-        due = [package for table, package in packages.items() if await _is_due(connection, table, package)]
+        return any([await _is_due(connection, table, package) for table, package in packages.items()])
     finally:
         await connection.close()
-    if due:
-        await _upgrade(database_url, migrations)
 
 
-async def _upgrade(database_url: str, migrations: str | None) -> None:
-    command = (sys.executable, "-m", "broker.upgrading", *([migrations] if migrations is not None else []))
-    told = {**os.environ, URL: database_url, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    process = await asyncio.create_subprocess_exec(*command, env=told)
-    if await process.wait():
+async def _upgrade(due: Sequence[Schema]) -> None:
+    told = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    command = (sys.executable, "-m", "broker.upgrading")
+    process = await asyncio.create_subprocess_exec(*command, env=told, stdin=asyncio.subprocess.PIPE)
+    await process.communicate(json.dumps(due).encode())
+    if process.returncode:
         raise MigrationError("the database could not be upgraded; what Alembic said of it stands above")
 
 

@@ -1,11 +1,12 @@
-"""`python -m broker.upgrading [MIGRATIONS]`: do what broker.migrate found to be due, and end.
+"""`python -m broker.upgrading`: do what broker.migrate found to be due (it says so on the standard input), and end.
 
 Promise: instances that start together take turns (an advisory lock); what another has done meanwhile is not done again.
 """
 
 import asyncio
-import os
+import json
 import sys
+from collections.abc import Iterable
 from importlib.resources import files
 
 from alembic.migration import MigrationContext
@@ -14,9 +15,15 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from broker.migrate import PLATFORM, SERVICE_VERSION, URL, VERSION
+from broker.migrate import PLATFORM, SERVICE_VERSION, VERSION, Schema
 
 _LOCK = 7_305_121_974
+
+
+async def upgrade_all(schemas: Iterable[Schema]) -> None:
+    """Upgrade these one after the other. Raises what the database raises."""
+    for schema in schemas:
+        await upgrade(*schema)
 
 
 async def upgrade(database_url: str, migrations: str | None) -> None:
@@ -44,4 +51,4 @@ def _upgrade(connection: Connection, package: str, version_table: str) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(upgrade(os.environ[URL], sys.argv[1] if sys.argv[1:] else None))
+    asyncio.run(upgrade_all(json.load(sys.stdin)))

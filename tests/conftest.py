@@ -16,7 +16,7 @@ from xdist.scheduler.loadfile import LoadFileScheduling
 
 from broker import topology
 from broker.service import Service
-from broker.upgrading import upgrade
+from broker.upgrading import upgrade_all
 from tests.support.harness import Harness, under_test
 from tests.support.servers import RealServers
 from tests.support.servers import servers as real_servers
@@ -84,7 +84,7 @@ class _ByPlatform(LoadFileScheduling):  # type: ignore[misc]
 def upgraded_here() -> Iterator[None]:
     """Hundreds of fresh databases are upgraded without a process for each (tests/broker/test_migrate.py has them)."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("broker.migrate._upgrade", upgrade)
+        patch.setattr("broker.migrate._upgrade", upgrade_all)
         yield
 
 

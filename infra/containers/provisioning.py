@@ -5,11 +5,12 @@ code, and takes every name and password from the files that the services read.
 """
 
 import asyncio
+from collections.abc import Mapping
 from pathlib import Path
 
 import asyncpg
 
-from broker.migrate import MigrationError, migrate
+from broker.migrate import MigrationError, migrate_all
 from infra.launcher.failure import Failure
 from infra.launcher.provision import Servers, login_of, permit, provision_platform
 from infra.launcher.schemas import make_schema
@@ -23,17 +24,16 @@ def provision(folder: Path) -> None:
     for program in (*BUSINESS, "edge"):
         permit(administrator.rabbitmq_management or "", program, _secret(folder, f"{program}/amqp-url"))
     for service in BUSINESS:
-        database = _secret(folder, f"{service}/database-url")
-        role, password = login_of(database)
+        role, password = login_of(_secret(folder, f"{service}/database-url"))
         make_schema(administrator.database, role=role, password=password, schema=service)
-        _upgrade(service, database)
+    _upgrade({service: _secret(folder, f"{service}/database-url") for service in BUSINESS})
 
 
-def _upgrade(service: str, database: str) -> None:
+def _upgrade(databases: Mapping[str, str]) -> None:
     try:
-        asyncio.run(migrate(database, f"workers.{service}.migrations"))
+        asyncio.run(migrate_all([(url, f"workers.{service}.migrations") for service, url in databases.items()]))
     except (MigrationError, OSError, asyncpg.PostgresError) as error:
-        raise Failure(f"The tables of {service} can't be brought up to date: {error}.") from error
+        raise Failure(f"The tables can't be brought up to date: {error}.") from error
 
 
 def _secret(folder: Path, name: str) -> str:

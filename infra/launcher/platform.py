@@ -1,16 +1,18 @@
 """The platform on one machine: servers, then services, then the edge; ended in the opposite order."""
 
 import asyncio
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import asdict
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from broker.migrate import MigrationError, migrate_all
 from edge_api.certificate import Certificate
 from infra.launcher import services
 from infra.launcher.failure import Failure
 from infra.launcher.payment_gateway import stripe_settings, who_is_paid
+from infra.launcher.program import Program
 from infra.launcher.progress import Progress, shown
 from infra.launcher.prometheus import keep_targets, prometheus, will_fetch
 from infra.launcher.provision import Servers, without_login
@@ -101,6 +103,7 @@ class Platform:
                 services.edge, self._state, servers, port, self._addresses.get("redis"), certificate=certificate
             ),
         )
+        await self._upgrade(programs)
         for name in (*self._services, "edge"):
             self._metrics[name] = self._state.port(f"metrics.{name}")
         for program in programs:
@@ -109,6 +112,18 @@ class Platform:
         self._beside.append(asyncio.create_task(keep_forgetting(self._state)))
         staff = self._state.read("admin.json")
         await wait_until_ready(addresses, self._services, staff, self._supervisor.check, within=60)
+
+    async def _upgrade(self, programs: Iterable[Program]) -> None:
+        """All tables at once: by itself, each service would start a process for its own."""
+        urls = {
+            program.name: program.environment["HEDGEROW_DATABASE_URL"]
+            for program in programs
+            if program.name in self._services
+        }
+        try:
+            await migrate_all([(url, f"workers.{name}.migrations") for name, url in urls.items()])
+        except MigrationError as error:
+            raise Failure(f"The tables can't be brought up to date: {error}.") from error
 
     async def _start_prometheus(self) -> None:
         with self._progress.step("Starting Prometheus", "Prometheus is ready"):

@@ -61,6 +61,6 @@ def test_a_database_of_a_newer_version_is_refused_with_one_sentence(folder: Path
             await connection.close()
 
     before = asyncio.run(set_version("9999"))
-    with pytest.raises(Failure, match=r"The tables of orders can't be brought up to date: .*\(9999\): start a newer"):
+    with pytest.raises(Failure, match=r"The tables can't be brought up to date: .*\(9999\): start a newer"):
         provision(folder)
     asyncio.run(set_version(before))
