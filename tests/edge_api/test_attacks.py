@@ -11,7 +11,7 @@ from contracts.presence import Who
 from contracts.tokens import JWKS_PATH
 from edge_api.limits import Rate
 from edge_api.routing import Target
-from tests.edge_api.shop import SERVICES, shop
+from tests.edge_api.shop import manifests, shop
 from tests.edge_api.test_openapi import every
 from tests.edge_api.world import KEYS_TOPIC, World, bearing
 
@@ -50,8 +50,8 @@ async def attacked() -> AsyncIterator[World]:
 @asynccontextmanager
 async def in_front_of_the_shop(rates: Mapping[str, Rate] | None = None) -> AsyncIterator[World]:
     world = World(rates)
-    for service in SERVICES:
-        world.present(service.name, *service.manifest().offers)
+    for manifest in manifests():
+        world.present(manifest.service, *manifest.offers)
     async with world.client:
         yield world
 
