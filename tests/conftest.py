@@ -10,6 +10,7 @@ from typing import Protocol
 
 import pytest
 import pytest_asyncio
+import structlog
 from hypothesis.configuration import set_hypothesis_home_dir
 from xdist.remote import Producer
 from xdist.scheduler.loadfile import LoadFileScheduling
@@ -28,6 +29,9 @@ QUICK_TIERS = {"1s": 0.1, "10s": 0.15, "1m": 0.2, "10m": 0.25}
 def pytest_configure() -> None:
     """What a shell starts in the background ignores SIGINT, and so would the processes that tests interrupt."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    # What structlog would draw of an exception costs a third of a second.
+    plain = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+    structlog.configure(processors=[*structlog.get_config()["processors"][:-1], plain])
     # Hypothesis writes its tables of characters there, and workers that do so at once take them from each other.
     if worker := os.environ.get("PYTEST_XDIST_WORKER"):
         set_hypothesis_home_dir(Path(".hypothesis") / worker)
