@@ -10,7 +10,7 @@ from typing import NoReturn
 from rich.console import Console
 
 from infra.launcher.failure import Failure
-from tests.bench import edge, lane, latency, machine, orders, page, presence, reads, relay, scaling, start
+from tests.bench import edge, lane, latency, machine, orders, page, presence, reads, relay, scaling, start, streams
 from tests.bench.rounds import Plan
 
 PIECES: dict[str, ModuleType] = {
@@ -23,6 +23,7 @@ PIECES: dict[str, ModuleType] = {
     "presence": presence,
     "start": start,
     "orders": orders,
+    "streams": streams,
 }
 
 

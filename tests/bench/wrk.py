@@ -5,6 +5,8 @@ import os
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from infra.launcher.failure import Failure
@@ -22,6 +24,23 @@ function done(summary, latency, requests)
     e.connect + e.read + e.write + e.timeout + e.status))
 end
 """
+
+
+@contextmanager
+def flood(url: str, *, seconds: float, connections: int) -> Iterator[Callable[[], Figures]]:
+    """So many connections ask this URL for so long, and want no kept answer, while the block lasts; call what it yields
+    to wait for the end and learn how often they asked, and how often it was in vain, a second."""
+    command, environment = _command(url, max(1, round(seconds)), {"Cache-Control": "no-cache"}, connections)
+    with subprocess.Popen(command, env=os.environ | environment, stdout=subprocess.PIPE, text=True) as process:
+
+        def ended() -> Figures:
+            found = json.loads(process.communicate(timeout=seconds + 60)[0].splitlines()[-1])
+            return {"asked/s": found["requests"] / found["us"] * 1e6, "in vain/s": found["errors"] / found["us"] * 1e6}
+
+        try:
+            yield ended
+        finally:
+            process.kill()
 
 
 def load(url: str, *, seconds: float, token: str | None = None, anew: bool = False) -> Figures:
@@ -45,14 +64,18 @@ def version() -> str:
 
 
 def _run(url: str, seconds: int, headers: dict[str, str]) -> dict[str, int]:
+    command, environment = _command(url, seconds, headers, CONNECTIONS)
+    printed = one_shot(*command, within=seconds + 60, **environment)
+    found: dict[str, int] = json.loads(printed.splitlines()[-1])
+    return found
+
+
+def _command(url: str, seconds: int, headers: dict[str, str], connections: int) -> tuple[list[str], dict[str, str]]:
     program, environment = _wrk()
     script = FOLDER / "report.lua"
     script.write_text(_REPORT)
     told = (word for name, value in headers.items() for word in ("-H", f"{name}: {value}"))
-    options = ("-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "-s", str(script), *told)
-    printed = one_shot(program, *options, url, within=seconds + 60, **environment)
-    found: dict[str, int] = json.loads(printed.splitlines()[-1])
-    return found
+    return [program, "-t1", f"-c{connections}", f"-d{seconds}s", "-s", str(script), *told, url], environment
 
 
 def _wrk() -> tuple[str, dict[str, str]]:
