@@ -10,7 +10,21 @@ from typing import NoReturn
 from rich.console import Console
 
 from infra.launcher.failure import Failure
-from tests.bench import edge, lane, latency, machine, orders, page, presence, reads, relay, scaling, start, streams
+from tests.bench import (
+    edge,
+    lane,
+    latency,
+    machine,
+    orders,
+    overload,
+    page,
+    presence,
+    reads,
+    relay,
+    scaling,
+    start,
+    streams,
+)
 from tests.bench.rounds import Plan
 
 PIECES: dict[str, ModuleType] = {
@@ -24,6 +38,7 @@ PIECES: dict[str, ModuleType] = {
     "start": start,
     "orders": orders,
     "streams": streams,
+    "overload": overload,
 }
 
 

@@ -1,0 +1,127 @@
+"""Overload
+
+Products are looked at (no kept answer wanted) by 1,024 connections that ask again as soon as they were answered, while
+a customer places 5 orders a second (open loop). What such a flood amounts to is told by the first table: beside what
+64 connections get answered, which is all that this machine can carry. 20 times a second somebody looks at a product,
+too, and is answered, or turned away with `Retry-After`.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from dataclasses import dataclass
+from functools import partial
+from statistics import quantiles
+from typing import Any
+
+import httpx
+
+from infra.launcher.state import any_free_port
+from tests.bench.ground import Ground, ground
+from tests.bench.rounds import Figures, Plan, Table, alternate, verdict
+from tests.bench.wrk import flood, load
+from tests.support.customer import visitor
+
+CONNECTIONS, ORDERS, LOOKS = 1024, 5, 20
+ALONE, FLOODED = "without the flood", "in the flood"
+ASKED, ANSWERED = "asked/s", "answered/s"
+TAKEN, ORDER_P50, ORDER_P99 = "orders taken %", "order, p50 ms", "order, p99 ms"
+REFUSED_P50, REFUSED_P99, OTHER = "turned away, p50 ms", "turned away, p99 ms", "failures"
+_PATH = "/products/SPADE-01"
+_ORDER = {"items": [{"sku": "SPADE-01", "quantity": 1}], "payment_method": "pm_card_visa"}
+
+
+@dataclass(frozen=True)
+class Visit:
+    """One answer: what it was, and after how many ms."""
+
+    status: int
+    took: float
+    retry_after: str | None
+
+
+def measure(plan: Plan) -> list[Table]:
+    """Checkout with and without the flood."""
+    with ground(port=any_free_port()) as here:
+        asyncio.run(_fill(here))
+        runs = {ALONE: partial(_round, here, flooded=False), FLOODED: partial(_round, here, flooded=True)}
+        table = Table("Checkout while browsing is turned away", alternate(runs, plan))
+    times = table.figure(FLOODED, ASKED) / table.figure(ALONE, ANSWERED)
+    taken, failures = (table.rows[FLOODED][column].values for column in (TAKEN, OTHER))
+    return [
+        table.saying(
+            f"Asked is {times:.1f} × what can be carried, wanted at least 3 ×: {verdict(times >= 3)}.",
+            f"All orders are taken: {verdict(min(taken) == 100)}.",
+            "Who looks at products is answered, or turned away with 503 and Retry-After, and nothing else happens: "
+            f"{verdict(max(failures) == 0)}.",
+        )
+    ]
+
+
+async def _fill(here: Ground) -> None:
+    administrator = here.state.read("admin.json")
+    async with visitor(str(here.runtime["edge"])) as staff:
+        await staff.log_in(administrator["email"], administrator["password"])
+        await staff.post("/products/SPADE-01/stock-movements", {"delta": 1_000_000, "reason": "received"})
+
+
+def _round(here: Ground, seconds: float, *, flooded: bool) -> Figures:
+    url = f"{here.runtime['edge']}{_PATH}"
+    if not flooded:
+        carried = load(url, seconds=seconds, anew=True)["requests/s"]
+        visits = asyncio.run(_visit(here, seconds))
+        return {ASKED: carried, ANSWERED: carried, **_figures(*visits)}
+    with flood(url, seconds=seconds + 2, connections=CONNECTIONS) as ended:
+        time.sleep(1)
+        visits = asyncio.run(_visit(here, seconds))
+        asked = ended()
+    return {ASKED: asked["asked/s"], ANSWERED: asked["asked/s"] - asked["in vain/s"], **_figures(*visits)}
+
+
+async def _visit(here: Ground, seconds: float) -> tuple[Sequence[Visit], Sequence[Visit]]:
+    """The answers to the orders, and to who looks."""
+    edge = str(here.runtime["edge"])
+    async with visitor(edge) as customer, visitor(edge) as somebody:
+        await customer.register()
+        orders = _steadily(partial(_asked, partial(customer.http.post, "/orders", json=_ORDER)), ORDERS, seconds)
+        anew = {"Cache-Control": "no-cache"}
+        looks = _steadily(partial(_asked, partial(somebody.http.get, _PATH, headers=anew)), LOOKS, seconds)
+        return await asyncio.gather(orders, looks)
+
+
+async def _steadily(visit: Callable[[], Coroutine[Any, Any, Visit]], rate: int, seconds: float) -> Sequence[Visit]:
+    """So many a second, however long each takes."""
+    begin, visits = asyncio.get_running_loop().time(), []
+    async with asyncio.TaskGroup() as under_way:
+        for number in range(round(rate * seconds)):
+            await asyncio.sleep(begin + number / rate - asyncio.get_running_loop().time())
+            visits.append(under_way.create_task(visit()))
+    return [visit.result() for visit in visits]
+
+
+async def _asked(ask: Callable[[], Awaitable[httpx.Response]]) -> Visit:
+    began = time.perf_counter()
+    try:
+        answer = await ask()
+    except httpx.TransportError:
+        return Visit(0, (time.perf_counter() - began) * 1000, None)
+    return Visit(answer.status_code, (time.perf_counter() - began) * 1000, answer.headers.get("Retry-After"))
+
+
+def _figures(orders: Sequence[Visit], looks: Sequence[Visit]) -> Figures:
+    refused = [visit for visit in looks if visit.status == 503 and visit.retry_after]
+    answered = [visit for visit in looks if visit.status == 200]
+    taken = sum(visit.status == 201 for visit in orders)
+    return {
+        TAKEN: 100 * taken / len(orders),
+        **_spread(ORDER_P50, ORDER_P99, orders),
+        **_spread(REFUSED_P50, REFUSED_P99, refused),
+        OTHER: len(looks) - len(refused) - len(answered),
+    }
+
+
+def _spread(p50: str, p99: str, visits: Sequence[Visit]) -> Figures:
+    if len(visits) < 2:
+        return {p50: 0, p99: 0}
+    cuts = quantiles((visit.took for visit in visits), n=100)
+    return {p50: cuts[49], p99: cuts[98]}
