@@ -8,6 +8,7 @@ again, because everything it would have done is claimed inside it.
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, TypeVar, cast
 
 import asyncpg
@@ -107,7 +108,8 @@ class Database:
         self._says = says
         # AUTOCOMMIT: SQLAlchemy begins nothing by itself, what it does belongs to the transaction begun here.
         self._engine: AsyncEngine = create_async_engine(
-            _asyncpg(url),
+            "postgresql+asyncpg://",
+            async_creator=partial(asyncpg.connect, url),  # its own parameters know nothing of sslmode
             isolation_level="AUTOCOMMIT",
             pool_size=pool,
             pool_reset_on_return=None,
@@ -234,7 +236,3 @@ def _must_be_usable(connection: Any, *_: object) -> None:
     driver: asyncpg.Connection = connection.driver_connection
     if driver.is_closed() or driver.is_in_transaction():
         raise DisconnectionError
-
-
-def _asyncpg(url: str) -> str:
-    return "postgresql+asyncpg://" + url.split("://", 1)[1]

@@ -7,8 +7,10 @@ import asyncio
 import json
 import sys
 from collections.abc import Iterable
+from functools import partial
 from importlib.resources import files
 
+import asyncpg
 from alembic.migration import MigrationContext
 from alembic.operations import Operations
 from alembic.script import ScriptDirectory
@@ -28,7 +30,7 @@ async def upgrade_all(schemas: Iterable[Schema]) -> None:
 
 async def upgrade(database_url: str, migrations: str | None) -> None:
     """Upgrade the schema that the URL's role sees to the newest versions. Raises what the database raises."""
-    engine = create_async_engine("postgresql+asyncpg://" + database_url.split("://", 1)[1])
+    engine = create_async_engine("postgresql+asyncpg://", async_creator=partial(asyncpg.connect, database_url))
     try:
         async with engine.begin() as connection:
             await connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})

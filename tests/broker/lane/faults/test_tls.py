@@ -2,10 +2,12 @@
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Any
 
+import asyncpg
 import pytest
 
 from broker.connection import Link
@@ -13,11 +15,21 @@ from broker.lane import Answer
 from broker.lane.carriers import CARRIERS
 from broker.lane.wire.connection import Wire
 from broker.reconnecting import BrokerAwayError, LoginRefusedError
+from tests.broker.diary import Write, Written, diary
 from tests.broker.lane.carriers import Lane, asking, echo
 from tests.broker.lane.faults.conftest import Secured
 from tests.support.certificates import Authority
+from tests.support.harness import under_test
+from tests.support.postgresql import OwnPostgres, own_postgres
 
 pytestmark = pytest.mark.servers
+
+
+@pytest.fixture(scope="module")
+def postgres(secured: Secured) -> Iterator[OwnPostgres]:
+    """A database that the same authority certified."""
+    with own_postgres(secured.authority) as it:
+        yield it
 
 
 @pytest.fixture
@@ -52,6 +64,27 @@ async def test_links_by_aio_pika_take_the_same_addresses(secured: Secured, certi
     await link.start()
     await link.wait_up(within=10)
     await link.close()
+
+
+async def test_a_service_speaks_tls_alone_to_its_servers(secured: Secured, postgres: OwnPostgres) -> None:
+    async with under_test(diary(), amqp=secured.url(), database=postgres.url()) as bench:
+        await bench.send(Write(account="a"))
+        await bench.heard(Written)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"sslmode": "disable"}, {"host": "localhost"}, {"sslrootcert": "another"}],
+    ids=["no TLS", "another host", "another authority"],
+)
+async def test_a_database_that_can_not_be_trusted_is_not_used(
+    secured: Secured, postgres: OwnPostgres, tmp_path: Path, options: dict[str, Any]
+) -> None:
+    if "sslrootcert" in options:
+        options = {"sslrootcert": Authority(tmp_path, "another").certificate}
+    with pytest.raises((OSError, asyncpg.PostgresError)):
+        async with under_test(diary(), amqp=secured.url(), database=postgres.url(**options)):
+            pass
 
 
 async def test_a_certificate_that_the_broker_does_not_know_as_a_login_is_refused(secured: Secured) -> None:
