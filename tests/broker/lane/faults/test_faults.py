@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 
 import aio_pika
 import pytest
+from aio_pika.abc import AbstractIncomingMessage
 
 from broker.lane import Answer, ConnectionLostError, DeadlinePassedError, Requester
 from broker.publisher import PublishRefusedError
@@ -43,6 +44,7 @@ class Load:
             else:
                 assert answer == Answer(body)
                 self.answered += 1
+                await asyncio.sleep(0.02)
 
     async def goes_on(self, *, within: float = 20) -> None:
         """Wait until there are answers again."""
@@ -110,7 +112,7 @@ async def test_a_broker_that_is_restarted_under_load_loses_nothing_that_it_confi
                 with contextlib.suppress(BrokerAwayError, PublishRefusedError):
                     await publisher.publish("events", "kept.v1", body.encode(), {}, mandatory=True)
                     confirmed.add(body)
-                await asyncio.sleep(0.02)
+                await asyncio.sleep(0.05)
 
         publishing = [asyncio.create_task(publish_on(who)) for who in range(10)]
         await eventually(lambda: _holds(lambda: len(confirmed) > 100))
@@ -134,10 +136,14 @@ async def _durable_queue(node: OwnRabbitMq) -> None:
 async def _kept(node: OwnRabbitMq) -> set[str]:
     async with await aio_pika.connect(node.amqp) as connection:
         channel = await connection.channel()
-        queue, found = await channel.get_queue("kept"), set[str]()
-        while message := await queue.get(fail=False, no_ack=True):
-            found.add(message.body.decode())
-        return found
+        queue, found = await channel.get_queue("kept"), list[str]()
+
+        async def keep(message: AbstractIncomingMessage) -> None:
+            found.append(message.body.decode())
+
+        await queue.consume(keep, no_ack=True)
+        await eventually(lambda: _holds(lambda: len(found) >= (queue.declaration_result.message_count or 0)), within=20)
+        return set(found)
 
 
 async def _refuses_at_once(requester: Requester) -> bool:
