@@ -29,6 +29,11 @@ demo:
 rotate-key *args:
     @{{ launcher }} rotate-key "$@"
 
+# Let a new master key wrap the keys to personal data, and forget the old one
+[no-exit-message]
+rotate-master-key:
+    @{{ launcher }} rotate-master-key
+
 # Show what runs
 [no-exit-message]
 status:

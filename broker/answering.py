@@ -151,7 +151,7 @@ class Answering:
         if identity is None:
             return None
         async with database.reading() as transaction:
-            return await answers.given_before(transaction.connection, identity)
+            return await answers.given_before(transaction, identity)
 
     @staticmethod
     async def _go_first(first: Stage, asked: Operation[Any], given: dict[Any, Any]) -> Refusal | None:
@@ -177,7 +177,7 @@ async def _once(
 ) -> tuple[bytes | Refusal, list[Said]]:
     """The effect with its answer and what it said, or the answer that was given before."""
     if identity is not None:
-        before = await answers.claim(transaction.connection, identity)
+        before = await answers.claim(transaction, identity)
         if before is not None:
             transaction.abandon()
             return before, []
@@ -187,7 +187,7 @@ async def _once(
         if not transaction.kept:
             transaction.abandon()
     elif identity is not None:
-        await answers.keep(transaction.connection, identity, result)
+        await answers.keep(transaction, identity, result)
     return result, [] if transaction.abandoned else transaction.said
 
 

@@ -32,6 +32,7 @@ from broker.lane import DEFAULT_SECONDS, Ask, Requester
 from broker.lane.carriers import Carrier
 from broker.liveness import Liveness
 from broker.logs import SHIP_TO, BadCollectorError, configure_logging
+from broker.master_keys import MasterKeyError
 from broker.migrate import MigrationError, migrate
 from broker.outbox import Origin
 from broker.presence import Herald
@@ -43,10 +44,12 @@ from broker.service import Service
 from broker.subscriptions import GRACE, Subscriptions
 from broker.telemetry import log
 from broker.transaction import Database, DatabaseAwayError, Transaction
+from broker.vault import Vault
 from broker.vitals import vitals
 
 BROKER_PATIENCE = 60.0
 PRUNE_EVERY = 3600.0
+REWRAP_EVERY = 5.0
 STUCK = 70
 
 
@@ -99,6 +102,8 @@ async def running(
         relay = Relay(service.name, database.url, lasting)
         database.wake = relay.wake
         chores += [relay.run_forever, partial(_prune_forever, database)]
+        if database.vault is not None:
+            chores.append(partial(_rewrap_forever, database, database.vault))
     chores += [partial(do_forever, service, chore, database, requester) for chore in service.chores]
     tasks: list[asyncio.Task[None]] = []
     try:
@@ -152,7 +157,7 @@ def run(service: Service) -> None:
         sys.exit(f"{service.name}: {error}; is HEDGEROW_AMQP_URL right?")
     except (OSError, DBAPIError, asyncpg.PostgresError, DatabaseAwayError) as error:
         sys.exit(f"{service.name}: the database can't be used ({error}); is HEDGEROW_DATABASE_URL right?")
-    except (SettingMissingError, MigrationError) as error:
+    except (SettingMissingError, MigrationError, MasterKeyError) as error:
         sys.exit(f"{service.name}: {error}")
     except (TypeError, ValueError) as error:
         log.exception("the service can't be put together")
@@ -205,7 +210,11 @@ async def _database(service: Service, url: str | None) -> Database | None:
             )
         return None
     await migrate(url, service.migrations)
-    return Database(url, service=service.name, says=frozenset(kind.topic for kind in service.says))
+    vault = service.provided.get(Vault)
+    database = Database(url, service=service.name, says=frozenset(kind.topic for kind in service.says), vault=vault)
+    if vault is not None:
+        await database.transact(Origin("start"), lambda tx: vault.unlock(tx.connection, service.name))
+    return database
 
 
 async def _at_start(service: Service, database: Database | None, requester: Requester) -> None:
@@ -228,6 +237,18 @@ async def _prune_forever(database: Database) -> None:
         await asyncio.sleep(PRUNE_EVERY)
         with contextlib.suppress(Exception):
             await database.transact(Origin("prune"), _prune)
+
+
+async def _rewrap_forever(database: Database, vault: Vault) -> None:
+    """So that a master key is changed while everything runs. A file that makes no sense is complained of."""
+    while True:
+        again = False
+        try:
+            again = await database.transact(Origin("rewrap"), lambda tx: vault.rewrap(tx.connection))
+        except Exception as error:
+            log.error("the keys of people could not be looked through, it is tried again", error=error)
+        if not again:
+            await asyncio.sleep(REWRAP_EVERY)
 
 
 async def _prune(transaction: Transaction) -> None:

@@ -3,6 +3,7 @@ path."""
 
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy import (
     BigInteger,
@@ -16,11 +17,12 @@ from sqlalchemy import (
     MetaData,
     SmallInteger,
     Text,
+    Uuid,
     false,
     func,
     text,
 )
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlmodel import Field, SQLModel
 
 NAMES = {
@@ -133,7 +135,8 @@ class SubscriptionRow(PlatformTable, table=True):
 
 
 class AnswerRow(PlatformTable, table=True):
-    """The answer to a write, kept so that asking again has no second effect. Key and fingerprint are hashes."""
+    """The answer to a write, kept so that asking again has no second effect. Key and fingerprint are hashes; the body
+    is sealed under the keys of these `people`, one around the other."""
 
     __tablename__ = "answers"
     __table_args__ = (Index("answers_given_at_idx", "given_at"),)
@@ -142,3 +145,24 @@ class AnswerRow(PlatformTable, table=True):
     fingerprint: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
     body: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
     given_at: datetime | None = Field(default=None, sa_column=_now())
+    people: list[UUID] = Field(sa_column=Column(ARRAY(Uuid), nullable=False, server_default="{}"))
+
+
+class PersonKeyRow(PlatformTable, table=True):
+    """The key of a person, wrapped by a master key, and what they are found by (broker/vault.py). Without this table,
+    what is sealed in the others can't be read: it is backed up apart from them."""
+
+    __tablename__ = "person_keys"
+
+    person: UUID = Field(sa_column=Column(Uuid, primary_key=True))
+    wrapped: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
+    lookup: bytes | None = Field(default=None, sa_column=Column(LargeBinary, unique=True))
+
+
+class ErasureRow(PlatformTable, table=True):
+    """Whose key was destroyed: a restored copy of the other tables is to destroy it again."""
+
+    __tablename__ = "erasures"
+
+    person: UUID = Field(sa_column=Column(Uuid, primary_key=True))
+    erased_at: datetime | None = Field(default=None, sa_column=_now())

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, TypeVar, cast
+from uuid import UUID
 
 import asyncpg
 from sqlalchemy import event
@@ -21,6 +22,7 @@ from broker import outbox, queries
 from broker.outbox import Origin
 from broker.reader import DatabaseAwayError as DatabaseAwayError
 from broker.reader import Reader
+from broker.vault import People, PersonKey, Vault
 from contracts.base import Command, Event, Said
 
 TRIES = 3
@@ -46,7 +48,13 @@ class Transaction:
     """
 
     def __init__(
-        self, bind: AsyncConnection, connection: asyncpg.Connection, *, says: frozenset[str], read_only: bool = False
+        self,
+        bind: AsyncConnection,
+        connection: asyncpg.Connection,
+        *,
+        says: frozenset[str],
+        read_only: bool = False,
+        vault: Vault | None = None,
     ) -> None:
         self.connection = connection
         self.said: list[Said] = []
@@ -57,6 +65,19 @@ class Transaction:
         self._session: AsyncSession | None = None
         self._says = says
         self._read_only = read_only
+        self._people = None if vault is None else People(vault, connection)
+
+    @property
+    def people(self) -> People:
+        """The keys of people. Raises TypeError where the service provides no Vault."""
+        if self._people is None:
+            raise TypeError("a service that keeps personal data must provide a Vault")
+        return self._people
+
+    @property
+    def seen(self) -> dict[UUID, PersonKey]:
+        """The keys of those whose data this transaction may have seen."""
+        return {} if self._people is None else self._people.seen
 
     @property
     def session(self) -> AsyncSession:
@@ -98,10 +119,13 @@ class Transaction:
 
 class Database:
     """A service's schema. `wake` is called with the outbox partitions that a commit filled; `reader` asks beside all
-    transactions."""
+    transactions; `vault` has the keys of the people whose data is in it, if any is."""
 
-    def __init__(self, url: str, *, service: str, says: frozenset[str], pool: int = 10) -> None:
+    def __init__(
+        self, url: str, *, service: str, says: frozenset[str], pool: int = 10, vault: Vault | None = None
+    ) -> None:
         self.url = url
+        self.vault = vault
         self.wake: Wake = lambda partitions: None
         self.reader = Reader(url, service=service)
         self._service = service
@@ -167,7 +191,7 @@ class Database:
     async def _begun(self, *, read_only: bool = False) -> AsyncIterator[Transaction]:
         async with self._places:
             bind, connection = await _begin(self._engine)
-            transaction = Transaction(bind, connection, says=self._says, read_only=read_only)
+            transaction = Transaction(bind, connection, says=self._says, read_only=read_only, vault=self.vault)
             try:
                 yield transaction
             finally:

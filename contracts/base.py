@@ -170,6 +170,7 @@ request_poisoned = refusal("request-poisoned", 500, "This request ended the serv
 request_failed = refusal("request-failed", 500, "The service failed on this request.")
 temporarily_unavailable = refusal("temporarily-unavailable", 503, "The service can't do this right now. Try again.")
 key_reused = refusal("idempotency-key-reused", 422, "This idempotency key was used for another request.")
+answer_erased = refusal("answer-erased", 410, "This was done; its answer was erased with somebody's data.")
 key_in_progress = refusal("idempotency-key-in-progress", 409, "A request with this idempotency key is in progress.")
 nobody_there = refusal("service-unavailable", 503, "Nobody is there to answer this right now.")
 deadline_passed = refusal("deadline-passed", 504, "The answer did not come in time.")

@@ -161,6 +161,12 @@ class ChangeMe(Operation[User]):
     address: Address | None = None
 
 
+class EraseMe(Operation[None]):
+    """Close the caller's account for ever: its sessions end, and what tells who the caller is is erased everywhere."""
+
+    topic: ClassVar[str] = "users.erase-me.v1"
+
+
 class GetUser(Query[User]):
     """Somebody's account."""
 
@@ -220,3 +226,11 @@ class UserCreated(Event):
     subject: ClassVar[str] = "user_id"
     user_id: UUID
     created_at: Moment
+
+
+class UserErased(Event):
+    """A person closed their account: every service that keeps data of theirs destroys the key to it."""
+
+    topic: ClassVar[str] = "users.user-erased.v1"
+    subject: ClassVar[str] = "user_id"
+    user_id: UUID

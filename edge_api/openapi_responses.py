@@ -10,6 +10,7 @@ from typing import Any
 
 from contracts.base import (
     RefusalKind,
+    answer_erased,
     deadline_passed,
     forbidden,
     invalid_request,
@@ -130,7 +131,7 @@ _ALWAYS = (
     deadline_passed,
 )
 _WITH_BODY = (body_incomplete, body_too_slow, body_too_large)
-_KEEPING_ANSWERS = (bad_idempotency_key, key_in_progress, key_reused)
+_KEEPING_ANSWERS = (answer_erased, bad_idempotency_key, key_in_progress, key_reused)
 
 
 class Responses:

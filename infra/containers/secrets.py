@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from broker.master_keys import new_master_key
 from infra.launcher.failure import Failure
 from infra.launcher.provision import DATABASE, login_for, login_of, role_for, with_login
 from infra.launcher.services import ADMINISTRATOR, BUSINESS
@@ -61,6 +62,7 @@ class Secrets:
         for service in BUSINESS:
             yield from (f"{service}/amqp-url", f"{service}/database-url")
         yield from ("users/signing-key.pem", "users/administrator.json", "users/smtp-url")
+        yield from ("users/master-key", "orders/master-key")
         yield from ("gateway/key", "gateway/webhook-secret", "payments/key", "payments/webhook-secret")
         yield from ("edge/amqp-url", "edge/redis-url", "redis/redis.conf", "grafana/password")
 
@@ -83,6 +85,10 @@ class Secrets:
         match program, secret:
             case _, "signing-key.pem":
                 return pem_of(new_private_key())
+            case "users", "master-key":
+                return new_master_key()
+            case _, "master-key":
+                return self._read("users/master-key")
             case _, "administrator.json":
                 return json.dumps({"email": ADMINISTRATOR, "password": _password()})
             case _, "smtp-url":

@@ -59,6 +59,11 @@ def _run(arguments: argparse.Namespace, state: State) -> int:
             from infra.launcher.signing import rotate_key
 
             return rotate_key(state, Progress(state.logs / "launcher.log"), leaked=arguments.leaked)
+        case "rotate-master-key":
+            from infra.launcher.master_key import rotate_master_key
+            from infra.launcher.progress import Progress
+
+            return rotate_master_key(state, Progress(state.logs / "launcher.log"))
         case "logs":
             from infra.launcher.status import show_log
 
@@ -85,6 +90,7 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("demo", help="place an order and watch it")
     rotate_key = commands.add_parser("rotate-key", help="let a new key sign access tokens")
     rotate_key.add_argument("--leaked", action="store_true", help="honour none of the others any more")
+    commands.add_parser("rotate-master-key", help="let a new master key wrap the keys of people")
     commands.add_parser("status", help="what runs here")
     run = commands.add_parser("run", help="plug in a service from one file")
     run.add_argument("file", type=Path, nargs="?")

@@ -9,6 +9,7 @@ from urllib.parse import unquote, urlsplit
 
 from edge_api.certificate import Certificate
 from infra.launcher.failure import Failure
+from infra.launcher.master_key import master_key
 from infra.launcher.payment_gateway import stripe_settings
 from infra.launcher.program import Program
 from infra.launcher.provision import Servers, provision_login, provision_service
@@ -16,6 +17,8 @@ from infra.launcher.signing import signing_key
 from infra.launcher.state import REPOSITORY, State, why_not
 
 BUSINESS = ("users", "catalog", "orders", "payments")
+KEEPS_PEOPLE = ("users", "orders")
+"""The services that keep personal data."""
 NAMES = ("gateway", *BUSINESS, "edge")
 EDGE_SETTINGS = (
     "HEDGEROW_LIMITS",
@@ -70,6 +73,8 @@ def worker(state: State, servers: Servers, addresses: Addresses, service: str) -
     """A business service, with accounts of its own."""
     accounts = provision_service(state, servers, service)
     environment = {"HEDGEROW_AMQP_URL": accounts.amqp_url, "HEDGEROW_DATABASE_URL": accounts.database_url}
+    if service in KEEPS_PEOPLE:
+        environment["HEDGEROW_MASTER_KEY_FILE"] = str(master_key(state))
     if service == "users":
         environment["HEDGEROW_SIGNING_KEY_FILE"] = str(signing_key(state))
         environment["HEDGEROW_ADMIN_FILE"] = str(administrator(state))

@@ -171,7 +171,7 @@ async def test_what_path_and_query_carry_is_not_in_the_body(world: World) -> Non
 async def test_refusals_are_documented_by_status(world: World) -> None:
     found = await document(world)
     change = found["paths"]["/stored/{sku}"]["patch"]
-    statuses = "200 400 401 403 406 408 409 413 414 415 422 429 500 502 503 504"
+    statuses = "200 400 401 403 406 408 409 410 413 414 415 422 429 500 502 503 504"
     assert set(change["responses"]) == set(statuses.split())
     assert slugs(found, change, "409") == {"out-of-stock", "too-late", "idempotency-key-in-progress"}
     assert slugs(found, change, "422") == {"invalid-request", "idempotency-key-reused"}

@@ -105,6 +105,10 @@ class Harness:
         """Delete every row of these tables of the service."""
         await self.write(text(f"TRUNCATE {', '.join(table.name for table in tables.sorted_tables)}"))
 
+    async def forget_people(self) -> None:
+        """Delete the keys of all people."""
+        await self.write(text("DELETE FROM person_keys WHERE person <> '00000000-0000-0000-0000-000000000000'"))
+
     def _is_wanted(self, message: AbstractIncomingMessage, topic: str, subjects: set[str]) -> bool:
         headers = message.headers
         is_new = message.routing_key == topic and headers["cloudEvents_id"] not in self._taken

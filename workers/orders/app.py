@@ -4,6 +4,7 @@ import os
 import sys
 from datetime import timedelta
 
+from broker.vault import open_vault
 from workers.orders.handlers import service
 from workers.orders.rules import Patience
 
@@ -16,6 +17,7 @@ def main() -> None:
     """Serve until told to stop. Ends with one sentence on standard error and status 1 where a setting is nonsense."""
     usual = Patience()
     service.provide(Patience(_seconds(PAYMENT, usual.payment), _seconds(CUSTOMER, usual.customer)))
+    service.provide(open_vault())
     service.run()
 
 

@@ -77,7 +77,9 @@ from contracts.payments import (
     RefundPayment,
     VoidPayment,
 )
-from workers.orders import figures, reading, store
+from contracts.users import UserErased
+from workers.orders import figures, personal, reading, store
+from workers.orders.personal import NOTHING
 from workers.orders.rules import (
     FINAL,
     UNDER_WAY,
@@ -173,7 +175,7 @@ async def wait_until_settled(asked: PlaceOrder, order: Order, ask: Ask, database
         await asyncio.sleep(0.05)
         async with database.reading() as look:
             row = await store.find(look.connection, order.id)
-            order = reading.order(row, order_token=order.order_token) if row else order
+            order = reading.order(row, personal.of(order), order_token=order.order_token) if row else order
     return await say_what_to_do(asked, order, ask)
 
 
@@ -198,8 +200,9 @@ async def say_what_to_do(_: object, order: Order, ask: Ask) -> Order:
     then=wait_until_settled,
 )
 async def place_order(asked: PlaceOrder, prices: Prices, tx: Transaction, caller: Caller) -> Order:
-    order_token = new_token() if caller.id is None else None
+    order_token, private = new_token() if caller.id is None else None, personal.of(asked)
     row = _row(asked, prices, caller, order_token)
+    row["personal"] = await personal.seal(tx, row, private)
     row["number"] = await store.add(tx.connection, row)
     saga = reading.saga(row)
     tx.emit(
@@ -213,7 +216,7 @@ async def place_order(asked: PlaceOrder, prices: Prices, tx: Transaction, caller
         )
     )
     tx.say(begin(saga))
-    return reading.order(row, order_token=order_token)
+    return reading.order(row, private if row["personal"] else NOTHING, order_token=order_token)
 
 
 @service.answers(GetOrder, http=Http("GET", "/orders/{id}", who="anyone"), then=say_what_to_do)
@@ -223,7 +226,7 @@ async def get_order(question: GetOrder, tx: Transaction, caller: Caller) -> Orde
     row = await store.find(tx.connection, question.id)
     if row is None or not reading.may_see(row, caller, question.order_token):
         return no_such_order()
-    return reading.order(row)
+    return reading.order(row, await personal.opened(tx, row))
 
 
 @service.answers(
@@ -243,7 +246,7 @@ async def follow_order(question: FollowOrder, tx: Transaction, caller: Caller) -
 @service.answers(LookUpOrder)
 async def look_up_order(question: LookUpOrder, tx: Transaction) -> Order | Refusal:
     row = await store.find(tx.connection, question.id)
-    return reading.order(row) if row else no_such_order()
+    return reading.order(row, await personal.opened(tx, row)) if row else no_such_order()
 
 
 @service.answers(ListOrders, http=Http("GET", "/orders"))
@@ -254,7 +257,9 @@ async def list_orders(question: ListOrders, tx: Transaction, caller: Caller) -> 
         return invalid_request("", FieldError(pointer="/cursor", detail="is none of ours"))
     rows = await store.page(tx.session, question, caller, before)
     more = str(rows[question.limit - 1]["id"]) if len(rows) > question.limit else None
-    return Page(items=tuple(reading.order(row) for row in rows[: question.limit]), next=more)
+    shown = rows[: question.limit]
+    private = await personal.all_opened(tx, shown)
+    return Page(items=tuple(reading.order(row, private[row["id"]]) for row in shown), next=more)
 
 
 # --- what people do with an order -------------------------------------------------------------------------------------
@@ -322,7 +327,7 @@ async def refund_order(asked: RefundOrder, tx: Transaction, patience: Patience) 
 
 async def _as_it_is(tx: Transaction, order_id: UUID) -> Order | Refusal:
     row = await store.find(tx.connection, order_id)
-    return no_such_order() if row is None else reading.order(row)
+    return no_such_order() if row is None else reading.order(row, await personal.opened(tx, row))
 
 
 # --- the saga ---------------------------------------------------------------------------------------------------------
@@ -361,9 +366,28 @@ async def _drive(tx: Transaction, row: store.Row, message: Input, patience: Pati
     return after != before
 
 
+# --- what tells who a customer is -------------------------------------------------------------------------------------
+
+
+@service.hears(UserErased)
+async def forget_the_customer(event: UserErased, tx: Transaction) -> None:
+    """Their orders stay, and tell nobody whose they are."""
+    await tx.people.erase(event.user_id)
+
+
+@service.at_start
+async def seal_everything(tx: Transaction) -> None:
+    while await personal.seal_some(tx):
+        pass
+
+
+@service.every(seconds=60.0)
+async def seal_what_came_in_the_clear(tx: Transaction) -> bool:
+    return await personal.seal_some(tx)
+
+
 def _row(asked: PlaceOrder, prices: Prices, caller: Caller, order_token: str | None) -> dict[str, Any]:
     now = datetime.now(UTC)
-    shipping, billing = asked.shipping_address, asked.billing_address
     return {
         "id": new_id(),
         "customer_id": caller.id,
@@ -374,11 +398,7 @@ def _row(asked: PlaceOrder, prices: Prices, caller: Caller, order_token: str | N
         "currency": prices.total.currency,
         "payment_method": asked.payment_method,
         "payment": {"status": "pending"},
-        "email": asked.email,
-        "shipping_address": shipping.model_dump() if shipping else None,
-        "billing_address": billing.model_dump() if billing else None,
         "shipping_method": asked.shipping_method,
-        "metadata": asked.metadata,
         "token_hash": reading.token_hash(order_token) if order_token else None,
         "placed_at": now,
         "history": [store.step("placed", now)],

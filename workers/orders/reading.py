@@ -5,8 +5,9 @@ import hmac
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from contracts.base import Address, Caller, Line, Money
+from contracts.base import Caller, Line, Money
 from contracts.orders import Order, Payment, Refund, Shipment, Step
+from workers.orders.personal import Personal
 from workers.orders.rules import Bought, Saga
 from workers.orders.store import Row
 
@@ -33,7 +34,7 @@ def _bought(lines: Iterable[Mapping[str, Any]]) -> tuple[Bought, ...]:
     )
 
 
-def order(row: Row, *, order_token: str | None = None) -> Order:
+def order(row: Row, private: Personal, *, order_token: str | None = None) -> Order:
     """The order as its owner sees it."""
     return Order(
         id=row["id"],
@@ -43,13 +44,13 @@ def order(row: Row, *, order_token: str | None = None) -> Order:
         lines=tuple(Line.model_validate(line) for line in row["lines"]),
         total=Money(amount=row["total"], currency=row["currency"]),
         payment=Payment.model_validate(row["payment"]),
-        email=row["email"],
-        shipping_address=_address(row["shipping_address"]),
-        billing_address=_address(row["billing_address"]),
+        email=private.email,
+        shipping_address=private.shipping_address,
+        billing_address=private.billing_address,
         shipping_method=row["shipping_method"],
         shipments=tuple(map(Shipment.model_validate, row.get("shipments", ()))),
         refunds=tuple(map(Refund.model_validate, row.get("refunds", ()))),
-        metadata=row["metadata"],
+        metadata=private.metadata,
         created_at=row["placed_at"],
         history=history(row),
         order_token=order_token,
@@ -75,7 +76,3 @@ def may_see(row: Row, caller: Caller, order_token: str | None) -> bool:
 def token_hash(order_token: str) -> bytes:
     """How an order token is kept: it is random, so a plain hash is enough."""
     return hashlib.sha256(order_token.encode()).digest()
-
-
-def _address(value: dict[str, object] | None) -> Address | None:
-    return None if value is None else Address.model_validate(value)

@@ -14,12 +14,13 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from contracts.base import Caller, Message
 from contracts.orders import ListOrders, Status
 from workers.orders.rules import Saga
-from workers.orders.tables import OrderRow
+from workers.orders.tables import IN_THE_CLEAR, OrderRow
 
 Row = Mapping[str, Any]
 """An order by the names of its columns."""
 _table = OrderRow.__table__  # type: ignore[attr-defined]
-_GIVEN = [column for column in _table.columns if column.name not in ("number", "shipments", "refunds", "due_at")]
+_LATER = {"number", "shipments", "refunds", "due_at", "email", "shipping_address", "billing_address", "metadata"}
+_GIVEN = [column for column in _table.columns if column.name not in _LATER]
 _ADD = f"""
 INSERT INTO orders ({", ".join(column.name for column in _GIVEN)}, number)
 VALUES ({", ".join(f"${place}" for place in range(1, len(_GIVEN) + 1))}, nextval('order_numbers'))
@@ -37,6 +38,14 @@ UPDATE orders SET status = $2, reason = $3, payment = payment || jsonb_build_obj
     history = history || $5::jsonb, due_at = CASE WHEN status = $2 THEN due_at ELSE now() + $6::interval END
 WHERE id = $1
 """
+_IN_THE_CLEAR = f"""
+SELECT id, customer_id, email, shipping_address, billing_address, metadata FROM orders
+WHERE {IN_THE_CLEAR} LIMIT $1 FOR UPDATE SKIP LOCKED
+"""  # noqa: S608 - a constant
+_PUT_AWAY = """
+UPDATE orders SET personal = $2, email = NULL, shipping_address = NULL, billing_address = NULL, metadata = '{}'
+WHERE id = $1
+"""
 _NOTE_GOODS = "UPDATE orders SET shipments = $2, refunds = $3 WHERE id = $1"
 
 
@@ -48,6 +57,16 @@ async def add(connection: asyncpg.Connection, row: Row) -> str:
         for column, value in zip(_GIVEN, values, strict=True)
     ]
     return str(await connection.fetchval(_ADD, *written))
+
+
+async def in_the_clear(connection: asyncpg.Connection, limit: int) -> list[Row]:
+    """Some orders, locked, that tell who the customer is."""
+    return [dict(row) for row in await connection.fetch(_IN_THE_CLEAR, limit)]
+
+
+async def put_away(connection: asyncpg.Connection, order_id: UUID, personal: bytes | None) -> None:
+    """Have it sealed, and nothing in the clear."""
+    await connection.execute(_PUT_AWAY, order_id, personal)
 
 
 async def find(connection: asyncpg.Connection, order_id: UUID, *, lock: bool = False) -> Row | None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from broker.secret_files import take_secrets
+from broker.vault import open_vault
 from workers.users.handlers import Credentials, FirstStaff, service
 from workers.users.mailing import Mailer
 from workers.users.passwords import Passwords
@@ -27,6 +28,7 @@ def main() -> None:
     service.provide(first_staff())
     service.provide(Passwords())
     service.provide(mailer())
+    service.provide(open_vault())
     service.run()
 
 

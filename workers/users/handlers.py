@@ -6,17 +6,20 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 from broker.composing import part
+from broker.ids import new_id
 from broker.lane import Ask
 from broker.reader import Reader
 from broker.service import Http, Service
 from broker.telemetry import log
 from broker.transaction import Database, Transaction
-from contracts.base import Address, Caller, Email, FieldError, Message, Page, Refusal, invalid_request, unauthenticated
+from broker.vault import Vault
+from contracts.base import Caller, Email, FieldError, Message, Page, Refusal, invalid_request, unauthenticated
 from contracts.orders import ListOrders, OrderConfirmed, OrderRefunded, OrderShipped
 from contracts.tokens import JWKS_PATH, Revocations
 from contracts.users import (
     AssignRoles,
     ChangeMe,
+    EraseMe,
     GetKeys,
     GetMe,
     GetRevocations,
@@ -37,6 +40,7 @@ from contracts.users import (
     TokensRevoked,
     User,
     UserCreated,
+    UserErased,
     VerifyEmail,
     account_suspended,
     bad_credentials,
@@ -46,9 +50,10 @@ from contracts.users import (
     not_yourself,
     token_not_valid,
 )
-from workers.users import mailing, revoking, store
+from workers.users import mailing, profiles, revoking, sealing, store
 from workers.users.mailing import Mailer
 from workers.users.passwords import PasswordHash, Passwords
+from workers.users.profiles import Profile
 from workers.users.rules import CUSTOMER, STAFF, Verdict, judged, normalised, profile_changes
 from workers.users.store import KnownPassword
 from workers.users.tables import UserRow
@@ -56,7 +61,8 @@ from workers.users.tokens import Signer, fresh_token
 
 REREAD_SECONDS = 5.0
 MAIL_SECONDS = 1.0
-service = Service("users", says=(TokensRevoked, UserCreated), migrations="workers.users.migrations")
+SEAL_SECONDS = 60.0
+service = Service("users", says=(TokensRevoked, UserCreated, UserErased), migrations="workers.users.migrations")
 
 
 class Credentials(Message):
@@ -82,17 +88,18 @@ async def hash_password(ask: RegisterUser | ResetPassword, passwords: Passwords)
     RegisterUser, http=Http("POST", "/users", status=201, who="anyone", limit="credentials"), first=hash_password
 )
 async def register_user(ask: RegisterUser, tx: Transaction, password_hash: PasswordHash) -> User | Refusal:
-    user = await _opened(tx, ask.email, ask.name, password_hash, CUSTOMER)
+    profile = Profile(email=normalised(ask.email), name=ask.name)
+    user = await _opened(tx, profile, password_hash, CUSTOMER)
     if user is None:
         return email_taken()
-    await mailing.want(tx, "verification", user.email)
-    return _seen(user)
+    await mailing.want(tx, "verification", profile.email)
+    return _seen(user, profile)
 
 
-async def verify_password(ask: LogIn, reader: Reader, passwords: Passwords) -> KnownPassword | Refusal:
+async def verify_password(ask: LogIn, reader: Reader, vault: Vault, passwords: Passwords) -> KnownPassword | Refusal:
     """Before the transaction, so that no database connection waits for it. An unknown address is refused like a wrong
     password, in the same words after the same work."""
-    found = await store.credentials(reader, normalised(ask.email))
+    found = await store.credentials(reader, vault.lookup(normalised(ask.email)))
     right = await passwords.verify(ask.password, found.password_hash if found else None)
     return found if found and right else bad_credentials()
 
@@ -185,7 +192,8 @@ async def reset_password(ask: ResetPassword, tx: Transaction, password_hash: Pas
         return token_not_valid()
     user.password_hash, user.email_verified_at = password_hash, datetime.now(UTC)
     await revoking.end_all_sessions(tx, user)
-    await mailing.want(tx, "password-changed", user.email)
+    if profile := await profiles.of(tx, user):
+        await mailing.want(tx, "password-changed", profile.email)
     return None
 
 
@@ -204,7 +212,7 @@ async def tell_the_customer(news: OrderConfirmed | OrderShipped | OrderRefunded,
 @service.answers(GetMe, http=Http("GET", "/users/me"))
 async def get_me(question: GetMe, tx: Transaction, caller: Caller) -> User | Refusal:
     user = await store.user_by_id(tx.session, caller.id)
-    return _seen(user) if user else unauthenticated("This account is gone.")
+    return await _shown(tx, user) or unauthenticated("This account is gone.")
 
 
 @service.answers(ChangeMe, http=Http("PATCH", "/users/me"))
@@ -212,8 +220,28 @@ async def change_me(ask: ChangeMe, tx: Transaction, caller: Caller) -> User | Re
     changes = profile_changes(ask)
     if isinstance(changes, Refusal):
         return changes
-    user = await store.change_user(tx.session, caller.id, changes)
-    return _seen(user) if user else unauthenticated("This account is gone.")
+    user = await store.locked_user(tx.session, caller.id)
+    profile = await profiles.of(tx, user) if user else None
+    if user is None or profile is None:
+        return unauthenticated("This account is gone.")
+    changed = Profile.model_validate({**profile.model_dump(), **changes})
+    user.personal = profiles.sealed(tx.people.seen[user.id], changed)
+    return _seen(user, changed)
+
+
+@service.answers(EraseMe, http=Http("DELETE", "/users/me", status=202))
+async def erase_me(ask: EraseMe, tx: Transaction, caller: Caller, mailer: Mailer) -> Refusal | None:
+    """What the key has sealed, in backups too, is gone with it; the others hear of it and destroy theirs."""
+    user = await store.locked_user(tx.session, caller.id)
+    profile = await profiles.of(tx, user) if user else None
+    if user is None or profile is None:
+        return unauthenticated("This account is gone.")
+    await revoking.end_all_sessions(tx, user)
+    await store.forget_user(tx.session, user, tx.people.lookup(profile.email))
+    await tx.people.erase(user.id)
+    await mailer.post.forget(profile.email)
+    tx.emit(UserErased(user_id=user.id))
+    return None
 
 
 # --- what staff does with accounts ------------------------------------------------------------------------------------
@@ -221,8 +249,7 @@ async def change_me(ask: ChangeMe, tx: Transaction, caller: Caller) -> User | Re
 
 @service.answers(GetUser, http=Http("GET", "/users/{id}", who="staff"))
 async def get_user(question: GetUser, tx: Transaction) -> User | Refusal:
-    user = await store.user_by_id(tx.session, question.id)
-    return _seen(user) if user else no_such_user()
+    return await _shown(tx, await store.user_by_id(tx.session, question.id)) or no_such_user()
 
 
 @service.answers(ListUsers, http=Http("GET", "/users", who="staff"))
@@ -231,10 +258,14 @@ async def list_users(question: ListUsers, tx: Transaction) -> Page[User] | Refus
         before = None if question.cursor is None else UUID(question.cursor)
     except ValueError:
         return invalid_request("", FieldError(pointer="/cursor", detail="Not a cursor of this list."))
-    email = None if question.email is None else normalised(question.email)
-    found = await store.users_before(tx.session, before, email, question.limit + 1)
+    if question.email is not None:
+        user = await store.user_by_id(tx.session, await tx.people.find(tx.people.lookup(normalised(question.email))))
+        known = await _shown(tx, user) if user and (before is None or user.id < before) else None
+        return Page(items=(known,) if known else ())
+    found = await store.users_before(tx.session, before, question.limit + 1)
     following = str(found[question.limit - 1].id) if len(found) > question.limit else None
-    return Page(items=tuple(map(_seen, found[: question.limit])), next=following)
+    known_as = await profiles.of_all(tx, found[: question.limit])
+    return Page(items=tuple(_seen(user, known_as[user.id]) for user in found if user.id in known_as), next=following)
 
 
 @service.answers(SuspendUser, http=Http("PUT", "/users/{id}/suspension", who="staff"))
@@ -247,7 +278,7 @@ async def suspend_user(ask: SuspendUser, tx: Transaction, caller: Caller) -> Use
         await revoking.end_all_sessions(tx, user)
     elif not ask.suspended:
         user.suspended_at = None
-    return _seen(user)
+    return await _shown(tx, user) or no_such_user()
 
 
 @service.answers(AssignRoles, http=Http("PUT", "/users/{id}/roles", who="staff"))
@@ -258,7 +289,7 @@ async def assign_roles(ask: AssignRoles, tx: Transaction, caller: Caller) -> Use
     if ask.roles != set(user.roles):
         user.roles = sorted(ask.roles)
         await revoking.void_access_tokens(tx, user)
-    return _seen(user)
+    return await _shown(tx, user) or no_such_user()
 
 
 async def _somebody_else(id: UUID, tx: Transaction, caller: Caller) -> UserRow | Refusal:
@@ -302,39 +333,70 @@ async def take_up_new_keys(signer: Signer) -> None:
 
 
 @service.at_start
+async def forget_who_was_erased(tx: Transaction) -> None:
+    """In a copy that was restored, there are people whose keys were destroyed again (broker/erasures.py)."""
+    await store.forget_erased_users(tx.session)
+
+
+@service.at_start
+async def seal_everything(tx: Transaction) -> None:
+    while await sealing.seal_some(tx):
+        pass
+
+
+@service.every(seconds=SEAL_SECONDS)
+async def seal_what_came_in_the_clear(tx: Transaction) -> bool:
+    return await sealing.seal_some(tx)
+
+
+@service.at_start
 async def ensure_first_staff_user(tx: Transaction, wanted: FirstStaff, passwords: Passwords) -> None:
     """An account that is there already stays as it is: its password or its roles may have been changed on purpose."""
     if wanted.credentials is None:
         return
-    email = normalised(wanted.credentials.email)
-    user = await store.user_by_email(tx.session, email)
+    profile = Profile(email=normalised(wanted.credentials.email), name="Staff")
+    user = await store.user_by_id(tx.session, await tx.people.find(tx.people.lookup(profile.email)))
     if user is None:
         password_hash = await passwords.hash(wanted.credentials.password)
-        await _opened(tx, email, "Staff", password_hash, STAFF)
+        await _opened(tx, profile, password_hash, STAFF)
     elif not set(STAFF) <= set(user.roles):
         log.warning("the first staff user's account exists, but is not a staff account", user=str(user.id))
 
 
 async def _opened(
-    tx: Transaction, email: str, name: str, password_hash: PasswordHash, roles: Sequence[str]
+    tx: Transaction, profile: Profile, password_hash: PasswordHash, roles: Sequence[str]
 ) -> UserRow | None:
-    now = datetime.now(UTC)
-    user = await store.add_user(
-        tx.session, email=normalised(email), name=name, password_hash=password_hash, roles=roles, now=now
+    """A new user, or None where the address is taken, also by somebody registering at this moment."""
+    id = new_id()
+    key = await tx.people.add(id, known_by=profile.email)
+    if key is None:
+        return None
+    user = UserRow(
+        id=id,
+        personal=profiles.sealed(key, profile),
+        password_hash=password_hash,
+        roles=list(roles),
+        created_at=datetime.now(UTC),
     )
-    if user:
-        tx.emit(UserCreated(user_id=user.id, created_at=user.created_at))
+    tx.session.add(user)
+    tx.emit(UserCreated(user_id=user.id, created_at=user.created_at))
     return user
 
 
-def _seen(user: UserRow) -> User:
+async def _shown(tx: Transaction, user: UserRow | None) -> User | None:
+    """What of a user is shown; nothing of who is erased."""
+    profile = await profiles.of(tx, user) if user else None
+    return _seen(user, profile) if user and profile else None
+
+
+def _seen(user: UserRow, profile: Profile) -> User:
     return User(
         id=user.id,
-        email=user.email,
-        name=user.name,
+        email=profile.email,
+        name=profile.name,
         roles=tuple(user.roles),
         suspended=user.suspended_at is not None,
         email_verified=user.email_verified_at is not None,
-        address=Address.model_validate(user.address) if user.address else None,
+        address=profile.address,
         created_at=user.created_at,
     )

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.message import EmailMessage
 from typing import cast
+from uuid import UUID
 
 from broker.ids import new_id
 from broker.lane import Ask, LaneError
@@ -19,10 +20,11 @@ from broker.telemetry import log
 from broker.transaction import Database, Transaction
 from contracts.base import Refusal
 from contracts.orders import LookUpOrder
-from workers.users import store
+from workers.users import profiles, store
 from workers.users.letters import LETTERS, Kind
 from workers.users.news import KINDS, News, about
 from workers.users.post import DeliveryError, Post, written
+from workers.users.profiles import Profile
 from workers.users.tables import MailedTokenRow, MailRow, UserRow
 from workers.users.tokens import fingerprint, fresh_token
 
@@ -41,8 +43,8 @@ class Mailer:
 
 
 async def want(tx: Transaction, kind: Kind, email: str) -> None:
-    """Have this mail sent to an address, if it is a user's by then."""
-    tx.session.add(MailRow(id=new_id(), kind=kind, email=email, due_at=datetime.now(UTC)))
+    """Have this mail sent to a (normalised) address, if it is a user's by then."""
+    tx.session.add(MailRow(id=new_id(), kind=kind, lookup=tx.people.lookup(email), due_at=datetime.now(UTC)))
 
 
 async def tell(tx: Transaction, news: News) -> None:
@@ -80,12 +82,17 @@ async def _write_news(database: Database, row: MailRow, mailer: Mailer, ask: Ask
         if order.status >= 500:
             raise DeliveryError(f"the order can't be looked up: {order.slug}")
         return None
-    user = await database.read(lambda tx: store.user_by_id(tx.session, news.customer_id))
-    email = order.email or (user.email if user else None)
+    profile = await database.read(lambda tx: _profile(tx, news.customer_id))
+    email = order.email or (profile.email if profile else None)
     if email is None:
         return None
-    said = about(news, order, name=user.name if user else None)
+    said = about(news, order, name=profile.name if profile else None)
     return written(sender=mailer.sender, recipient=email, subject=said.subject, text=said.text)
+
+
+async def _profile(tx: Transaction, user_id: UUID | None) -> Profile | None:
+    user = await store.user_by_id(tx.session, user_id)
+    return await profiles.of(tx, user) if user else None
 
 
 async def _write(database: Database, row: MailRow, mailer: Mailer) -> EmailMessage | None:
@@ -94,16 +101,17 @@ async def _write(database: Database, row: MailRow, mailer: Mailer) -> EmailMessa
 
 
 async def _letter(tx: Transaction, row: MailRow, mailer: Mailer) -> EmailMessage | None:
-    user, letter = await store.user_by_email(tx.session, str(row.email)), LETTERS[cast(Kind, row.kind)]
-    if user is None or user.suspended_at is not None:
+    user = await store.user_by_id(tx.session, await tx.people.find(row.lookup or b""))
+    profile, letter = await profiles.of(tx, user) if user else None, LETTERS[cast(Kind, row.kind)]
+    if user is None or profile is None or user.suspended_at is not None:
         return None
     token = None
     if letter.lifetime is not None:
         token = await _new_token(tx, user, row, letter.lifetime)
         if token is None:
             return None
-    text = letter.text(name=user.name, token=token)
-    return written(sender=mailer.sender, recipient=user.email, subject=letter.subject, text=text)
+    text = letter.text(name=profile.name, token=token)
+    return written(sender=mailer.sender, recipient=profile.email, subject=letter.subject, text=text)
 
 
 async def _new_token(tx: Transaction, user: UserRow, row: MailRow, lifetime: timedelta) -> str | None:
@@ -118,7 +126,7 @@ async def _new_token(tx: Transaction, user: UserRow, row: MailRow, lifetime: tim
             sha256=fingerprint(token),
             kind=row.kind,
             user_id=user.id,
-            email=user.email,
+            lookup=row.lookup,
             mailed_at=now,
             expires_at=now + lifetime,
         )
@@ -131,7 +139,7 @@ async def redeem(tx: Transaction, kind: Kind, token: str) -> UserRow | None:
     they have works any more."""
     mailed = await store.mailed_token(tx.session, kind, token, datetime.now(UTC))
     user = await store.locked_user(tx.session, mailed.user_id) if mailed else None
-    if mailed is None or user is None or user.email != mailed.email:
+    if mailed is None or user is None or await tx.people.find(mailed.lookup or b"") != user.id:
         return None
     if not await store.spend_mailed_tokens(tx.session, user.id, kind, mailed.sha256):
         return None  # somebody else has just spent it

@@ -5,9 +5,11 @@ library's SMTP client is enough, in a thread: each instance sends one mail at a 
 """
 
 import asyncio
+import contextlib
 import smtplib
 import ssl
 from dataclasses import dataclass
+from email import message_from_bytes
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.utils import localtime, make_msgid
@@ -28,6 +30,9 @@ class Post(Protocol):
 
     async def send(self, mail: EmailMessage) -> None:
         """Send it. Raises DeliveryError."""
+
+    async def forget(self, recipient: str) -> None:
+        """Keep nothing of what was sent to this address."""
 
 
 def written(*, sender: str, recipient: str, subject: str, text: str) -> EmailMessage:
@@ -64,6 +69,13 @@ class Folder:
         except OSError as error:
             raise DeliveryError(str(error)) from error
 
+    async def forget(self, recipient: str) -> None:
+        """Remove the files."""
+        for place in self.path.glob("*.eml"):
+            with contextlib.suppress(FileNotFoundError):
+                if message_from_bytes(place.read_bytes())["To"] == recipient:
+                    place.unlink()
+
 
 @dataclass(frozen=True)
 class Smtp:
@@ -91,6 +103,9 @@ class Smtp:
             await asyncio.to_thread(self._hand_over, mail)
         except (OSError, smtplib.SMTPException) as error:
             raise DeliveryError(repr(error)) from error
+
+    async def forget(self, recipient: str) -> None:
+        """Nothing is kept here."""
 
     def _hand_over(self, mail: EmailMessage) -> None:
         trusted = ssl.create_default_context()

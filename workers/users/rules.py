@@ -20,7 +20,8 @@ def normalised(email: str) -> str:
 
 
 def profile_changes(ask: ChangeMe) -> dict[str, Any] | Refusal:
-    """The columns to set. A field left out is not touched; a null removes the address, but nobody is without a name."""
+    """What of the profile changes. A field left out is not touched; a null removes the address, but nobody is without a
+    name."""
     if "name" in ask.model_fields_set and ask.name is None:
         return invalid_request("", FieldError(pointer="/name", detail="A name can't be removed."))
     return ask.model_dump(mode="json", include=ask.model_fields_set)

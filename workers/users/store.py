@@ -3,10 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 from uuid import UUID
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
@@ -26,25 +25,13 @@ class KnownPassword:
     password_hash: str
 
 
-async def credentials(reader: Reader, email: str) -> KnownPassword | None:
-    """What a password for this (normalised) address is verified with, beside all transactions."""
-    row = await reader.fetchrow("SELECT id, password_hash FROM users WHERE email = $1", email)
+_CREDENTIALS = "SELECT id, password_hash FROM users JOIN person_keys ON person = id WHERE lookup = $1"
+
+
+async def credentials(reader: Reader, lookup: bytes) -> KnownPassword | None:
+    """What a password is verified with, beside all transactions, for the address that is looked up so."""
+    row = await reader.fetchrow(_CREDENTIALS, lookup)
     return KnownPassword(row["id"], row["password_hash"]) if row else None
-
-
-async def add_user(
-    db: AsyncSession, *, email: str, name: str, password_hash: str, roles: Sequence[str], now: datetime
-) -> UserRow | None:
-    """The new user, or None where the (normalised) address is taken, also by somebody registering at this moment."""
-    user = {"id": new_id(), "email": email, "name": name, "password_hash": password_hash}
-    user |= {"roles": list(roles), "created_at": now}
-    statement = insert(UserRow).values(user).on_conflict_do_nothing(index_elements=["email"]).returning(UserRow)
-    return await db.scalar(statement)
-
-
-async def user_by_email(db: AsyncSession, email: str) -> UserRow | None:
-    """Who has this (normalised) address."""
-    return await db.scalar(select(UserRow).where(col(UserRow.email) == email))
 
 
 async def user_by_id(db: AsyncSession, user_id: UUID | None) -> UserRow | None:
@@ -52,33 +39,50 @@ async def user_by_id(db: AsyncSession, user_id: UUID | None) -> UserRow | None:
     return await db.scalar(select(UserRow).where(col(UserRow.id) == user_id))
 
 
-async def locked_user(db: AsyncSession, user_id: UUID) -> UserRow | None:
+async def locked_user(db: AsyncSession, user_id: UUID | None) -> UserRow | None:
     """A user as they are now, whom nobody changes until the transaction ends."""
     statement = select(UserRow).where(col(UserRow.id) == user_id).with_for_update(key_share=True)
     return await db.scalar(statement.execution_options(populate_existing=True))
 
 
-async def users_before(db: AsyncSession, before: UUID | None, email: str | None, limit: int) -> Sequence[UserRow]:
+async def users_before(db: AsyncSession, before: UUID | None, limit: int) -> Sequence[UserRow]:
     """So many users, the newest first, that are older than one of them."""
     statement = select(UserRow).order_by(col(UserRow.id).desc()).limit(limit)
     if before is not None:
         statement = statement.where(col(UserRow.id) < before)
-    if email is not None:
-        statement = statement.where(col(UserRow.email) == email)
     return (await db.scalars(statement)).all()
+
+
+async def forget_user(db: AsyncSession, user: UserRow, lookup: bytes) -> None:
+    """With the sessions, their tokens, and what was to be mailed."""
+    await db.execute(delete(MailRow).where(col(MailRow.lookup) == lookup))
+    await db.delete(user)
+
+
+async def forget_erased_users(db: AsyncSession) -> None:
+    """Those whose keys were destroyed while nobody of us ran."""
+    await db.execute(text("DELETE FROM users USING erasures WHERE users.id = erasures.person"))
+
+
+async def users_in_the_clear(db: AsyncSession, limit: int) -> Sequence[UserRow]:
+    """Some users, locked, who are not sealed."""
+    statement = select(UserRow).where(col(UserRow.email).is_not(None)).limit(limit)
+    return (await db.scalars(statement.with_for_update(skip_locked=True))).all()
+
+
+async def addressed_in_the_clear(db: AsyncSession) -> list[MailRow | MailedTokenRow]:
+    """What has an address instead of a look-up, locked."""
+    mails = select(MailRow).where(col(MailRow.email).is_not(None))
+    tokens = select(MailedTokenRow).where(col(MailedTokenRow.email).is_not(None))
+    return [
+        *(await db.scalars(mails.with_for_update(skip_locked=True))).all(),
+        *(await db.scalars(tokens.with_for_update(skip_locked=True))).all(),
+    ]
 
 
 async def set_password_hash(db: AsyncSession, user_id: UUID, password_hash: str) -> None:
     """Keep the same password under another hash."""
     await db.execute(update(UserRow).where(col(UserRow.id) == user_id).values(password_hash=password_hash))
-
-
-async def change_user(db: AsyncSession, user_id: UUID | None, changes: dict[str, Any]) -> UserRow | None:
-    """The user with these columns set, in one statement, so that changes of different columns never undo each other."""
-    if not changes:
-        return await user_by_id(db, user_id)
-    statement = update(UserRow).where(col(UserRow.id) == user_id).values(changes).returning(UserRow)
-    return await db.scalar(statement)
 
 
 async def take_mail(db: AsyncSession, now: datetime, pause: timedelta) -> MailRow | None:

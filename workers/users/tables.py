@@ -18,12 +18,14 @@ class UsersTable(SQLModel):
 
 
 class UserRow(UsersTable, table=True):
-    """A person with an account. `email` is normalised (rules.py), so that unique means unique to people too."""
+    """A person with an account; `personal` is a sealed Profile. `email`, `name` and `address` stand there only where
+    the release before this one wrote them, until sealing.py does its work."""
 
     __tablename__ = "users"
     id: UUID = Field(primary_key=True)
-    email: str = Field(sa_type=Text, unique=True)
-    name: str = Field(sa_type=Text)
+    personal: bytes | None = Field(default=None, sa_type=LargeBinary, nullable=True)
+    email: str | None = Field(default=None, sa_type=Text, unique=True, nullable=True)
+    name: str | None = Field(default=None, sa_type=Text, nullable=True)
     password_hash: str = Field(sa_type=Text)
     roles: list[str] = Field(sa_type=ARRAY(Text))
     address: dict[str, Any] | None = Field(default=None, sa_type=JSONB(none_as_null=True), nullable=True)
@@ -67,27 +69,30 @@ class RevocationRow(UsersTable, table=True):
 
 
 class MailedTokenRow(UsersTable, table=True):
-    """A token that was mailed to a user, by its SHA-256: whoever has it reads the mail of this address."""
+    """A token that was mailed to a user, by its SHA-256: whoever has it reads the mail of the address that is looked up
+    by `lookup`. `email` is of the release before this one."""
 
     __tablename__ = "mailed_tokens"
     __table_args__ = (CheckConstraint("octet_length(sha256) = 32", name="sha256"),)
     sha256: bytes = Field(primary_key=True, sa_type=LargeBinary)
     kind: str = Field(sa_type=Text)
     user_id: UUID = Field(foreign_key="users.id", ondelete="CASCADE", index=True)
-    email: str = Field(sa_type=Text)
+    email: str | None = Field(default=None, sa_type=Text, nullable=True)
+    lookup: bytes | None = Field(default=None, sa_type=LargeBinary, nullable=True)
     mailed_at: datetime = Field(sa_type=DateTime(timezone=True))
     expires_at: datetime = Field(sa_type=DateTime(timezone=True))
 
 
 class MailRow(UsersTable, table=True):
-    """A mail that is not sent yet: to a user's address, or with news of an order. It is written when it is sent, so
-    that no token ever lies here."""
+    """A mail that is not sent yet: to whoever is found by `lookup`, or with news of an order. It is written when it is
+    sent, so that neither an address nor a token ever lies here. `email` is of the release before this one."""
 
     __tablename__ = "mails"
-    __table_args__ = (CheckConstraint("(email IS NULL) <> (news IS NULL)", name="recipient"),)
+    __table_args__ = (CheckConstraint("num_nonnulls(email, lookup, news) = 1", name="recipient"),)
     id: UUID = Field(primary_key=True)
     kind: str = Field(sa_type=Text)
     email: str | None = Field(default=None, sa_type=Text, nullable=True)
+    lookup: bytes | None = Field(default=None, sa_type=LargeBinary, nullable=True)
     news: dict[str, Any] | None = Field(default=None, sa_type=JSONB(none_as_null=True), nullable=True)
     """The event, as JSON."""
     attempts: int = 0

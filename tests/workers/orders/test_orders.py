@@ -59,6 +59,7 @@ from contracts.payments import (
 from tests.conftest import Start
 from tests.support.eventually import eventually
 from tests.support.harness import Harness
+from tests.support.vaults import vault
 from workers.orders.handlers import service
 
 pytestmark = [pytest.mark.servers, pytest.mark.asyncio(loop_scope="module")]
@@ -123,6 +124,7 @@ async def bench(sharing: Start, shared_amqp: str) -> AsyncIterator[Harness]:
     """One for all tests of this module: each has orders of its own."""
     url = shared_amqp
     async with run(catalogue(), amqp_url=url, database_url=None), run(gateway(), amqp_url=url, database_url=None):
+        service.provide(vault())
         yield await sharing(service)
 
 

@@ -5,6 +5,7 @@ from joserfc.jwk import ECKey
 
 from tests.conftest import Start
 from tests.support.harness import Harness
+from tests.support.vaults import vault
 from tests.workers.users.people import LETTERBOX
 from workers.users.handlers import FirstStaff, service
 from workers.users.mailing import Mailer
@@ -19,6 +20,7 @@ async def shared_users(sharing: Start) -> Harness:
     service.provide(Signer(ECKey.generate_key("P-256").as_pem(private=True)))
     service.provide(FirstStaff())
     service.provide(Passwords())
+    service.provide(vault())
     service.provide(Mailer(LETTERBOX, "The Shop <shop@example.org>"))
     return await sharing(service)
 
@@ -27,5 +29,6 @@ async def shared_users(sharing: Start) -> Harness:
 async def users(shared_users: Harness) -> Harness:
     """The module's instance, which knows nobody yet."""
     await shared_users.empty(UsersTable.metadata)
+    await shared_users.forget_people()
     LETTERBOX.mails.clear()
     return shared_users

@@ -36,6 +36,10 @@ class Letterbox:
             raise DeliveryError("the letterbox is broken")
         self.mails.append(mail)
 
+    async def forget(self, recipient: str) -> None:
+        """Keep nothing for this address."""
+        self.mails[:] = [mail for mail in self.mails if mail["To"] != recipient]
+
 
 LETTERBOX = Letterbox()
 

@@ -18,6 +18,7 @@ from infra.launcher.state import State
 from tests.conftest import Start
 from tests.support.eventually import eventually
 from tests.support.harness import Harness
+from tests.support.vaults import vault
 from tests.workers.users.people import LETTERBOX, NOBODY, claims, log_in, refresh, register
 from workers.users.handlers import FirstStaff, service, take_up_new_keys
 from workers.users.mailing import Mailer
@@ -43,6 +44,7 @@ async def users(running: Start, state: State, monkeypatch: pytest.MonkeyPatch) -
     service.provide(Signer(file.read_bytes(), file=file))
     service.provide(FirstStaff())
     service.provide(Passwords())
+    service.provide(vault())
     service.provide(Mailer(LETTERBOX, "The Shop <shop@example.org>"))
     return await running(service)
 
