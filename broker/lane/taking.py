@@ -2,18 +2,22 @@
 
 Promise: one that may have killed a worker is tried alone, and refused when it did so three times; work past its
 deadline is never started, however long it waited in a prefetch buffer; nothing is written to an address that is not a
-reply queue. A request is acknowledged when its reply is sent, or its copy is confirmed or given up.
+reply queue. A request is acknowledged when its reply is sent, or its copy is confirmed or given up. What is kept of one
+that was refused shows its form and its numbers, and no word that its caller wrote.
 """
 
 import asyncio
+import json
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import Any
 
 from broker import topology
 from broker.lane import Answer, Answering, refuse
 from broker.lane.headers import MalformedRequestError, deadline_of, request_from
 from broker.lane.wire.fields import Properties
+from broker.masking import MASK
 from broker.publisher import Publisher, PublishRefusedError
 from broker.reconnecting import BrokerAwayError
 from broker.telemetry import LANE_DROPPED, REDELIVERIES, log
@@ -25,9 +29,12 @@ PREFETCH = 64
 TRIES_ALONE = 2
 """After a first death. With one, whoever happens to be tried when something else ends the service would be refused."""
 REQUEST_BODY_KEPT = 100_000
-"""How many bytes of a request that was refused so are kept."""
+"""How many bytes a request that was refused so may have, to be kept."""
 KEEP_WITHIN = 30.0
 """How long keeping it may take, in seconds; its caller has been answered."""
+
+_WRITTEN = ("params", "idempotency-key")
+"""Headers with what the caller wrote."""
 
 Reply = Callable[[str, str | None, Answer, float], Awaitable[None]]
 """Sends an answer to a reply queue, with a correlation id, within so many seconds. Raises BrokerAwayError."""
@@ -128,12 +135,13 @@ class Taking:
         """Pass a copy on. One that can't be passed on is given up: a request that stays unacknowledged would block
         those behind it."""
         properties, for_later = request.properties, exchange == topology.DEAD_LETTERS
+        headers = {TOPIC: request.key, **properties.headers, DEATHS: died}
         try:
             await self._publisher.publish(
                 exchange,
                 key,
-                request.body[:REQUEST_BODY_KEPT] if for_later else request.body,
-                {TOPIC: request.key, **properties.headers, DEATHS: died},
+                _without_words(request.body) if for_later else request.body,
+                {name: fact for name, fact in headers.items() if name not in _WRITTEN} if for_later else headers,
                 mandatory=True,
                 within=KEEP_WITHIN if for_later else max(0.0, request.deadline - time.time()),
                 persistent=for_later,
@@ -144,6 +152,22 @@ class Taking:
         except (BrokerAwayError, PublishRefusedError) as error:
             LANE_DROPPED.labels("not-set-aside").inc()
             log.error("a request that was delivered again is lost", topic=request.key, error=error)
+
+
+def _without_words(body: bytes) -> bytes:
+    """The body with a mask for each text; nothing of one that is no JSON, or larger than what is kept."""
+    try:
+        return json.dumps(_masked(json.loads(body))).encode() if len(body) <= REQUEST_BODY_KEPT else b""
+    except (ValueError, RecursionError):
+        return b""
+
+
+def _masked(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _masked(part) for name, part in value.items()}
+    if isinstance(value, list):
+        return [_masked(part) for part in value]
+    return MASK if isinstance(value, str) else value
 
 
 def _deaths(request: Delivered) -> int:

@@ -7,6 +7,7 @@ data; a backup needs the key that was there when it was made (docs/operations.md
 import asyncio
 import os
 import time
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import asyncpg
@@ -45,17 +46,21 @@ def rotate_master_key(state: State, progress: Progress) -> int:
     database = state.read("runtime.json").get("database")
     if running_launcher(state) is None or not database:
         raise Failure("The keys of people are wrapped anew by the platform: start it first (./justw up).")
-    new = new_master_key()
-    with progress.step("Publishing a new master key", "Every instance has the new master key"):
-        _write(state, [*_keys(master_key(state)), new])
-        time.sleep(PUBLISHED_WITHIN_SECONDS)
-    with progress.step("Wrapping the keys of people", "The new master key has wrapped the keys of all people"):
-        _write(state, [new, *(key for key in _keys(master_key(state)) if key != new)])
-        time.sleep(PUBLISHED_WITHIN_SECONDS)
-        asyncio.run(_all_wrapped(str(database), new))
-    _write(state, [new])
+    with progress.step("Publishing a new master key", "The new master key has wrapped the keys of all people"):
+        asyncio.run(rotate(state, str(database), lambda: asyncio.sleep(PUBLISHED_WITHIN_SECONDS)))
     progress.say("The old one is forgotten here: keep it with the backups that were made under it.")
     return 0
+
+
+async def rotate(state: State, database: str, published: Callable[[], Awaitable[object]]) -> None:
+    """Add a key, have it wrap once every instance has it, and forget the others once it has wrapped everything. Raises
+    `Failure`, and keeps them."""
+    new, old = new_master_key(), _keys(master_key(state))
+    for keys in ([*old, new], [new, *old]):
+        _write(state, keys)
+        await published()
+    await _all_wrapped(database, new)
+    _write(state, [new])
 
 
 async def _all_wrapped(database: str, key: str) -> None:

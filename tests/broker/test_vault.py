@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import TypeVar
 from uuid import UUID
 
@@ -13,7 +14,7 @@ import pytest_asyncio
 from broker.answering import Answering
 from broker.ids import new_id
 from broker.lane import Answer
-from broker.master_keys import MasterKeyError, new_master_key
+from broker.master_keys import NAME_BYTES, SETTING, MasterKeyError, MasterKeys, name_of, new_master_key
 from broker.migrate import migrate
 from broker.outbox import Origin
 from broker.service import Service
@@ -21,6 +22,8 @@ from broker.transaction import Database, Transaction
 from broker.vault import SpoiltError, Vault
 from contracts.base import Operation
 from tests.broker.asked import Count, Elsewhere, asked, slug
+from tests.conftest import Start
+from tests.support.eventually import eventually
 from tests.support.vaults import MASTER_KEY, vault
 
 pytestmark = [pytest.mark.servers, pytest.mark.asyncio(loop_scope="module")]
@@ -165,6 +168,37 @@ async def test_a_new_master_key_wraps_every_key_anew_and_the_old_one_may_go(data
         await unlocked(database, vault())
     for it in (before, between, after):
         await it.close()
+
+
+@pytest.mark.asyncio(loop_scope="function")
+async def test_a_running_service_takes_up_a_new_master_key_by_itself(
+    running: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("broker.running.REWRAP_EVERY", 0.05)
+    file, old, new = tmp_path / "master-key", new_master_key(), new_master_key()
+    file.write_text(old)
+    service = Service("tests", version="1", says=())
+    service.provide(Vault(MasterKeys.of({f"{SETTING}_FILE": str(file)})))
+
+    @service.at_start
+    async def know_somebody(tx: Transaction) -> None:
+        await tx.people.add(new_id())
+
+    db = (await running(service)).service
+    assert db is not None
+    assert db.database is not None
+    assert await wrapped_by(db.database) == {name_of(old)}
+    file.write_text(f"{new}\n{old}\n")
+
+    async def by_the_new_one() -> bool:
+        assert db.database is not None
+        return await wrapped_by(db.database) == {name_of(new)}
+
+    await eventually(by_the_new_one)
+
+
+async def wrapped_by(db: Database) -> set[bytes]:
+    return {row["wrapped"][:NAME_BYTES] for row in await rows(db)}
 
 
 async def test_keys_that_came_back_without_the_service_s_own_are_refused(database: str) -> None:

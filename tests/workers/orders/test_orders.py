@@ -11,6 +11,7 @@ from sqlalchemy import text
 
 from broker.ids import new_id
 from broker.lane import NOBODY
+from broker.outbox import Origin
 from broker.running import running as run
 from broker.service import Service
 from contracts.base import Address, Caller, Command, Item, Line, Money, Operation, Page, Refusal
@@ -56,11 +57,13 @@ from contracts.payments import (
     RefundPayment,
     VoidPayment,
 )
+from contracts.users import UserErased
 from tests.conftest import Start
 from tests.support.eventually import eventually
 from tests.support.harness import Harness
 from tests.support.vaults import vault
 from workers.orders.handlers import service
+from workers.orders.personal import seal_some
 
 pytestmark = [pytest.mark.servers, pytest.mark.asyncio(loop_scope="module")]
 
@@ -367,3 +370,61 @@ async def test_a_refund_that_can_not_be_is_refused(bench: Harness) -> None:
     dollars = Money(amount=1, currency="USD")
     assert await slug(bench, RefundOrder(id=order.id, amount=dollars, restock=False), STAFF) == "wrong-currency"
     assert await slug(bench, RefundOrder(id=new_id(), restock=False), STAFF) == "no-such-order"
+
+
+# --- what tells who a customer is -------------------------------------------------------------------------------------
+
+HOME = Address(name="Ada", line1="Hedge Lane 1", postal_code="12345", city="Kew", country="GB")
+TOLD = {"shipping_address": HOME, "billing_address": HOME, "metadata": {"note": "ring twice"}}
+
+
+async def tables(bench: Harness, order: Order) -> str:
+    """What is kept of an order, and of the answers to whoever placed any."""
+    async with bench.session() as db:
+        row = (await db.execute(text("SELECT orders::text FROM orders WHERE id = :id"), {"id": order.id})).scalar_one()
+        return f"{row}{(await db.execute(text('SELECT answers::text FROM answers'))).all()}"
+
+
+@pytest.mark.parametrize("caller", [Caller(id=new_id()), NOBODY], ids=["customer", "guest"])
+async def test_no_table_shows_who_a_customer_is(bench: Harness, caller: Caller) -> None:
+    order = await placed(bench, SPADE.model_copy(update={**TOLD, "email": "ada@example.org"}), caller)
+    assert (order.email, order.shipping_address) == ("ada@example.org", HOME)
+    kept = await tables(bench, order)
+    for word in ("ada@example.org", HOME.line1, "ring twice", order.order_token or HOME.city):
+        assert word not in kept
+        assert word.encode().hex() not in kept
+
+
+async def test_the_orders_of_who_is_erased_stay_and_tell_nobody_whose_they_are(bench: Harness) -> None:
+    ada = Caller(id=new_id(), roles=frozenset({"customer"}))
+    order, bobs = [await placed(bench, SPADE.model_copy(update=TOLD), caller) for caller in (ada, BOB)]
+    assert ada.id is not None
+    await bench.publish(UserErased(user_id=ada.id))
+
+    async def is_forgotten() -> bool:
+        seen = await bench.ask(GetOrder(id=order.id), STAFF)
+        assert isinstance(seen, Order)
+        assert (seen.lines, seen.total) == (order.lines, order.total)
+        return (seen.shipping_address, seen.billing_address, seen.metadata) == (None, None, {})
+
+    await eventually(is_forgotten)
+    assert {seen.id: seen.shipping_address for seen in (await listed(bench, STAFF))[:2]} == {
+        order.id: None,
+        bobs.id: HOME,
+    }
+    late = await placed(bench, SPADE.model_copy(update=TOLD), ada)  # with a token that ends within seconds
+    assert (late.shipping_address, late.metadata) == (None, {})
+
+
+async def test_what_the_release_before_wrote_is_sealed(bench: Harness) -> None:
+    order = await placed(bench)
+    old = "UPDATE orders SET email = 'old@example.org', metadata = '{\"note\": \"old\"}' WHERE id = :id"
+    await bench.write(text(old).bindparams(id=order.id))
+    assert "old@example.org" in await tables(bench, order)
+    assert bench.service is not None
+    assert bench.service.database is not None
+    await bench.service.database.transact(Origin("seal"), seal_some)
+    assert "old" not in await tables(bench, order)
+    seen = await bench.ask(GetOrder(id=order.id), ALICE)
+    assert isinstance(seen, Order)
+    assert (seen.email, seen.metadata) == ("old@example.org", {"note": "old"})

@@ -107,3 +107,13 @@ async def test_a_folder_that_can_not_be_written_to_is_no_defect(tmp_path: Path) 
 def test_a_mail_has_one_recipient(recipient: str) -> None:
     with pytest.raises(DeliveryError):
         mail(recipient)
+
+
+async def test_a_folder_forgets_the_mails_to_one_address(tmp_path: Path) -> None:
+    folder = Folder(tmp_path / "mail")
+    await folder.forget("ada@example.org")
+    for recipient in ("ada@example.org", "ada@example.org", "bob@example.org"):
+        await folder.send(mail(recipient))
+    await folder.forget("ada@example.org")
+    (left,) = (tmp_path / "mail").iterdir()
+    assert message_from_bytes(left.read_bytes())["To"] == "bob@example.org"
