@@ -26,7 +26,9 @@ OURS = UUID(int=0)
 """Whose key is the service's own: from it comes the one for look-ups, which outlives every master key."""
 REWRAPPED_AT_ONCE = 500
 _FOREIGN = "SELECT 1 FROM person_keys WHERE substring(wrapped for $2) <> ALL($1::bytea[]) LIMIT 1"
-_ANYBODY = "SELECT 1 FROM person_keys LIMIT 1"
+_OURS_AND_ANYBODY = """
+SELECT (SELECT wrapped FROM person_keys WHERE person = $1) AS ours, EXISTS (SELECT FROM person_keys) AS anybody
+"""
 _KEYS = "SELECT person, wrapped FROM person_keys WHERE person = ANY($1)"
 _ADD = "INSERT INTO person_keys (person, wrapped, lookup) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING RETURNING true"
 _FIND = "SELECT person FROM person_keys WHERE lookup = $1"
@@ -93,13 +95,13 @@ class Vault:
             raise MasterKeyError(
                 "The master key does not fit: some keys of people were wrapped by another one. Nothing was changed."
             )
-        people, keys = People(self, connection), await connection.fetch(_KEYS, [OURS])
-        if not keys and await connection.fetchval(_ANYBODY):
+        ours, anybody = await connection.fetchrow(_OURS_AND_ANYBODY, OURS)
+        if ours is None and anybody:
             raise MasterKeyError("The service's own key is missing in person_keys: restore the table as a whole.")
-        if not keys:
-            await people.add(OURS)  # another instance may just have done the same
-            keys = await connection.fetch(_KEYS, [OURS])
-        self._lookup_key = derived(self._unwrapped(OURS, keys[0]["wrapped"]), "look-ups")
+        if ours is None:
+            await People(self, connection).add(OURS)  # another instance may just have done the same
+            ours, _ = await connection.fetchrow(_OURS_AND_ANYBODY, OURS)
+        self._lookup_key = derived(self._unwrapped(OURS, ours), "look-ups")
 
     def lookup(self, text: str) -> bytes:
         """What a person is found by, instead of the text itself (a blind index: HMAC-SHA256)."""

@@ -1,6 +1,8 @@
 """Personal data at rest, in a schema of the module's; each test has people of its own."""
 
 import asyncio
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
@@ -150,6 +152,24 @@ async def test_another_master_key_is_refused_and_overwrites_nothing(db: Database
         await unlocked(url, vault(new_master_key()))
     assert await rows(db) == before
     assert await opened(db, ada, content) == b"secret"
+
+
+async def test_a_service_that_is_told_another_master_key_ends_with_one_sentence(database: str) -> None:
+    await migrate(database, "workers.orders.migrations")
+    await (await unlocked(database, vault())).close()
+    before = await asyncpg.connect(database)
+    kept = await before.fetch("SELECT * FROM person_keys")
+    ended = await asyncio.to_thread(orders_with, database, new_master_key())
+    assert (ended.returncode, ended.stderr.count("\n")) == (1, 1)
+    assert "The master key does not fit" in ended.stderr
+    assert await before.fetch("SELECT * FROM person_keys") == kept
+    await before.close()
+
+
+def orders_with(url: str, key: str) -> subprocess.CompletedProcess[str]:
+    told = {"HEDGEROW_DATABASE_URL": url, "HEDGEROW_AMQP_URL": "amqp://nobody@127.0.0.1:1", "HEDGEROW_MASTER_KEY": key}
+    command = [sys.executable, "-m", "workers.orders"]
+    return subprocess.run(command, env=told, capture_output=True, text=True, timeout=60)
 
 
 async def test_a_new_master_key_wraps_every_key_anew_and_the_old_one_may_go(database: str) -> None:
