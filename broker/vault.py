@@ -38,7 +38,7 @@ _ABOUT_TO_ERASE = "SELECT pg_advisory_xact_lock($1)"
 _ERASE = "INSERT INTO erasures (person) VALUES ($1) ON CONFLICT DO NOTHING"
 _DESTROY = "DELETE FROM person_keys WHERE person = $1"
 _STALE = """
-SELECT person, wrapped FROM person_keys WHERE substring(wrapped for $2) <> $1 LIMIT $3 FOR UPDATE SKIP LOCKED
+SELECT person, wrapped FROM person_keys WHERE substring(wrapped for $2) <> $1 ORDER BY person LIMIT $3 FOR UPDATE
 """
 _REWRAP = "UPDATE person_keys SET wrapped = $2 WHERE person = $1"
 
@@ -95,12 +95,12 @@ class Vault:
             raise MasterKeyError(
                 "The master key does not fit: some keys of people were wrapped by another one. Nothing was changed."
             )
-        ours, anybody = await connection.fetchrow(_OURS_AND_ANYBODY, OURS)
+        ((ours, anybody),) = await connection.fetch(_OURS_AND_ANYBODY, OURS)
         if ours is None and anybody:
             raise MasterKeyError("The service's own key is missing in person_keys: restore the table as a whole.")
         if ours is None:
             await People(self, connection).add(OURS)  # another instance may just have done the same
-            ours, _ = await connection.fetchrow(_OURS_AND_ANYBODY, OURS)
+            ((ours, _),) = await connection.fetch(_OURS_AND_ANYBODY, OURS)
         self._lookup_key = derived(self._unwrapped(OURS, ours), "look-ups")
 
     def lookup(self, text: str) -> bytes:

@@ -273,6 +273,10 @@ async def test_a_closed_account_leaves_nothing_in_any_store_nor_in_a_backup(
         after = await stores.everything()
         assert where(control, after) == {store: set(KINDS) for store in after}
         assert where(person, after) == {}
+        secret = read(platform.state.folder / "master-key").strip()
+        processes = [f"/proc/{pid}/{what}" for pid in platform.pids.values() for what in ("cmdline", "environ")]
+        seen_by_others = [read(place) for place in map(Path, processes) if place.exists()]
+        assert not [text for kept in (seen_by_others, *after.values()) for text in kept if secret in text]
         seen = await staff.get(f"/orders/{guests_order}")
         assert (seen["email"], seen["shipping_address"], seen["metadata"]) == (None, None, {})
 

@@ -144,7 +144,7 @@ async def refresh_session(ask: RefreshSession, tx: Transaction, signer: Signer) 
         case Verdict.REPEAT:
             successor = await store.known_token(tx.session, successors) or successor
     user = await store.owner(tx.session, session)
-    if user.suspended_at is not None:
+    if user.suspended_at is not None or await tx.people.key(user.id) is None:
         return bad_refresh_token()
     return signer.tokens(user, session=session.id, refresh_token=successor, now=now)
 

@@ -104,7 +104,9 @@ async def test_a_restored_copy_forgets_at_its_start_whose_keys_were_destroyed(us
         await register(users),
         await register(users, EVE),
     )
+    tokens = await log_in(users)
     await users.write(text("DELETE FROM person_keys WHERE person = :id").bindparams(id=gone.id))
+    assert await refused_to_refresh(users, tokens)
     await users.write(text("INSERT INTO erasures (person) VALUES (:id)").bindparams(id=gone.id))
     assert await refused(users, GetMe(), Caller(id=gone.id)) == "unauthenticated"
     assert (await users.ask(ListUsers(), caller=STAFF)).items == (stays,)  # type: ignore[union-attr]
