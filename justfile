@@ -19,6 +19,11 @@ up *args:
 down:
     @{{ launcher }} down
 
+# Start services and edge anew, one by one, the new one before the old one ends (NAME...: only these)
+[no-exit-message]
+restart *args:
+    @{{ launcher }} restart "$@"
+
 # Place an order on the running platform and watch its story
 [no-exit-message]
 demo:

@@ -104,4 +104,5 @@ def assemble(
     """The edge of these parts."""
     capacity, cache, streams = capacity or Capacity(), cache or Cache(), streams or Streams()
     gateway = Gateway(routes, requester, authenticator, limits, capacity, cache, streams, is_known=checks["presence"])
-    return Door(traced(gateway), PlatformRoutes(routes, authenticator, checks).application(lifespan), limits, streams)
+    platform = PlatformRoutes(routes, authenticator, checks).application(lifespan)
+    return Door(traced(gateway), platform, limits, streams, checks)

@@ -5,9 +5,11 @@ have one effect), exactly one response, one log line and one count; an unexpecte
 client nothing.
 """
 
+import math
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from types import MappingProxyType
 
 import uuid_utils
 from starlette.applications import Starlette
@@ -19,6 +21,7 @@ from edge_api.incoming import ClientGoneError, Incoming
 from edge_api.limits import Limits
 from edge_api.patience import Patience
 from edge_api.platform_paths import UNLIMITED, template_of
+from edge_api.platform_routes import Checks
 from edge_api.problems import RefusedError, body_incomplete, internal_error, problem
 from edge_api.responses import Response
 from edge_api.streams import EventStream, Streams
@@ -29,15 +32,32 @@ from edge_api.traced import Answers
 class Door:
     """The ASGI application: the platform's own routes go to Starlette, all others straight to the gateway."""
 
-    def __init__(self, gateway: Answers, platform: Starlette, limits: Limits, streams: Streams) -> None:
+    def __init__(
+        self,
+        gateway: Answers,
+        platform: Starlette,
+        limits: Limits,
+        streams: Streams,
+        checks: Checks = MappingProxyType({}),
+    ) -> None:
         self._gateway = gateway
         self.streams = streams
         self._limits = limits
         self._platform = platform
+        self._checks = checks
         self.telemetry = Telemetry()
         self._patience = Patience()
         self.in_progress = 0
         """How many requests are being answered."""
+        self.last_asked = -math.inf
+        """When the last of them came in, by `time.perf_counter`."""
+        self.is_leaving = False
+        """Whether each answer is the last on its connection."""
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it could answer what it will be asked."""
+        return all(is_met() for is_met in self._checks.values())
 
     @asynccontextmanager
     async def alive(self) -> AsyncIterator[None]:
@@ -54,6 +74,9 @@ class Door:
             return
         self.in_progress += 1
         started, visit, status = time.perf_counter(), Visit(str(uuid_utils.uuid7())), CLIENT_GONE
+        self.last_asked = started
+        if self.is_leaving:
+            send = _last(send)
         try:
             if template := template_of(scope["path"]):
                 visit.route = template
@@ -104,3 +127,14 @@ class Door:
         except Exception:  # Starlette answers it and raises it again
             log.exception("a request failed", route=visit.route, request_id=visit.request_id)
         return status
+
+
+def _last(send: Send) -> Send:
+    """The same, with the word to the client that this connection ends (RFC 9112, 9.6)."""
+
+    async def sending(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message["headers"] = [*message["headers"], (b"connection", b"close")]
+        await send(message)
+
+    return sending

@@ -1,33 +1,40 @@
 """Serving HTTP: granian in this process, on uvloop.
 
-Promise: SIGTERM and SIGINT stop accepting, let what runs finish, and close the connection to the broker last. A port
-that is taken is said in one sentence; granian alone would share it in silence, because it listens with SO_REUSEPORT.
+Promise: told to stop (SIGTERM, SIGINT), it asks its clients to go, lets what runs finish, and closes the connection to
+the broker last. The port is one socket's: a port that is taken is said in one sentence (granian alone would share it in
+silence, by SO_REUSEPORT). An edge that is handed the socket (HEDGEROW_LISTEN_FD) takes turns with whoever else has it,
+once it is ready; what waits in its queue is lost with none of them.
 """
 
 import asyncio
 import contextlib
-import errno
 import gc
+import os
 import signal
 import socket
 import time
+from collections.abc import Callable
+from typing import Any
 
 import uvloop
+from granian._granian import SocketHolder
 from granian.constants import HTTPModes, Interfaces, SSLProtocols
 from granian.http import HTTP1Settings
 from granian.log import LogLevels
-from granian.server.embed import Server
+from granian.server.embed import AsyncWorker, Server
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from broker.telemetry import log
 from edge_api.app import edge
 from edge_api.door import Door
-from edge_api.settings import BadSettingError, Settings
+from edge_api.listening import BACKLOG, listen
+from edge_api.settings import Settings
 from edge_api.streams import MOST
 
 CONCURRENT_REQUESTS = 4096 + MOST
-BACKLOG = 1024  # a connection that finds no room is tried again by its client's kernel a second later
+READY_WITHIN_SECONDS = 3.0
+LEAVE_WITHIN_SECONDS, QUIET_SECONDS = 3.0, 0.5
 FINISH_WITHIN_SECONDS = 15.0
 CLOSE_WITHIN_SECONDS = 1.0
 HEADERS_WITHIN_SECONDS = 10
@@ -38,30 +45,20 @@ _STRICT = (b"strict-transport-security", b"max-age=31536000; includeSubDomains")
 
 def serve(settings: Settings) -> None:
     """Serve until told to stop. Raises BadSettingError where the address can't be had."""
-    check_address(settings.host, settings.port)
-    uvloop.run(_serve(settings))
+    handed = settings.listen_fd
+    with listen(settings.host, settings.port) if handed is None else socket.socket(fileno=handed) as listener:
+        uvloop.run(_serve(settings, listener))
 
 
-def check_address(host: str, port: int) -> None:
-    """Raises BadSettingError if nobody could listen there."""
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        with socket.socket(family, kind, protocol) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(address)
-            probe.listen(1)
-    except OSError as error:
-        reason = "is taken" if error.errno == errno.EADDRINUSE else f"can't be used ({error.strerror})"
-        raise BadSettingError(f"Port {port} on {host} {reason}; set HEDGEROW_PORT to a free one.") from None
-
-
-async def _serve(settings: Settings) -> None:
+async def _serve(settings: Settings, listener: socket.socket) -> None:
     door = edge(settings)
     told_to_stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, told_to_stop.set)
     async with door.alive():
-        server = _server(door, settings)
+        if settings.listen_fd is not None:
+            await _until(lambda: door.is_ready, within=READY_WITHIN_SECONDS)
+        server = _server(door, settings, listener)
         gc.collect()
         gc.freeze()  # else a full collection stops everything for 50 ms, to find that the modules are still there
         scheme = "http" if settings.certificate is None else "https"
@@ -117,9 +114,36 @@ class Strict:
         await self._app(scope, receive, send if is_local else sending)
 
 
-def _server(door: Door, settings: Settings) -> Server:
+class _Server(Server):
+    """Granian on a socket of ours; its worker closes a copy when it ends."""
+
+    listener: socket.socket
+    _copy = -1
+
+    def _init_shared_socket(self) -> None:
+        self._shd = self._ssp = None
+
+    def _spawn_worker(self, *arguments: Any, **more: Any) -> AsyncWorker:
+        self._copy = os.dup(self.listener.fileno())
+        holder: Any = SocketHolder
+        self._shd = holder(self._copy, False, BACKLOG)
+        return super()._spawn_worker(*arguments, **more)
+
+    def stop_accepting(self) -> None:
+        """Accept nothing more, without a word to the connections that there are. Granian can't: when it stops, it also
+        closes those that it has just accepted, before it reads what they ask. So its copy becomes a socket to which
+        nobody comes; what waits in the queue of the real one is for others, or is refused where there are none."""
+        if os.path.sameopenfile(self._copy, self.listener.fileno()):
+            with socket.socket() as deserted:
+                deserted.setblocking(False)
+                deserted.listen()
+                os.dup2(deserted.fileno(), self._copy, inheritable=False)
+        self.listener.close()
+
+
+def _server(door: Door, settings: Settings, listener: socket.socket) -> _Server:
     files = settings.certificate
-    return Server(
+    server = _Server(
         outermost(door, settings),
         address=settings.host,
         port=settings.port,
@@ -136,16 +160,28 @@ def _server(door: Door, settings: Settings) -> Server:
         ssl_protocol_min=SSLProtocols.tls12,
         log_level=LogLevels.error,
     )
+    listener.setblocking(False)
+    server.listener = listener
+    return server
 
 
-async def _finish(server: Server, serving: asyncio.Task[None], door: Door) -> None:
-    """Granian alone would also wait for clients that began to send a request and went silent."""
+async def _finish(server: _Server, serving: asyncio.Task[None], door: Door) -> None:
+    """First, who asks is answered that the connection ends: one that granian closes between two requests would fail the
+    second. And granian alone would also wait for clients that began to send a request and went silent."""
+    door.is_leaving = True
+    server.stop_accepting()
+    await _until(lambda: time.perf_counter() - door.last_asked > QUIET_SECONDS, within=LEAVE_WITHIN_SECONDS)
     door.streams.close()
     server.stop()  # type: ignore[no-untyped-call]
-    until = time.monotonic() + FINISH_WITHIN_SECONDS
-    while door.in_progress and time.monotonic() < until:  # noqa: ASYNC110 - an event would burden every request
-        await asyncio.sleep(0.02)
+    await _until(lambda: not door.in_progress, within=FINISH_WITHIN_SECONDS)
     await asyncio.wait([serving], timeout=CLOSE_WITHIN_SECONDS)
     serving.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await serving
+
+
+async def _until(check: Callable[[], bool], *, within: float) -> None:
+    """Look again and again, for at most so many seconds: an event would burden every request."""
+    until = time.monotonic() + within
+    while not check() and time.monotonic() < until:  # noqa: ASYNC110
+        await asyncio.sleep(0.02)

@@ -1,5 +1,7 @@
 """What the operator decides about the edge, read from the environment."""
 
+import os
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,7 +24,7 @@ class Settings:
     """`trusted_logins` may speak for any service. `keys_login`, if given, is the only login whose service may hand out
     the keys that verify tokens; without it, whoever holds the route may. `rates` are the limits, shared
     with other edges through the Redis at `redis_url` if there is one; `at_once` is how many requests one service is
-    asked at a time."""
+    asked at a time. `listen_fd` is a socket that listens already, inherited from who started this process."""
 
     amqp_url: str
     host: str = "127.0.0.1"
@@ -36,6 +38,7 @@ class Settings:
     cache_bytes: int = MAX_BYTES
     certificate: Certificate | None = None
     cors_origins: tuple[str, ...] = ()
+    listen_fd: int | None = None
 
 
 def settings_from(environment: Mapping[str, str]) -> Settings:
@@ -55,6 +58,7 @@ def settings_from(environment: Mapping[str, str]) -> Settings:
         cache_bytes=_number(environment, "HEDGEROW_CACHE_BYTES", MAX_BYTES, 0, 1 << 36),
         certificate=certificate_from(environment),
         cors_origins=tuple(filter(None, map(str.strip, environment.get("HEDGEROW_CORS_ORIGINS", "").split(",")))),
+        listen_fd=_descriptor(environment.get("HEDGEROW_LISTEN_FD", "")),
     )
 
 
@@ -99,6 +103,17 @@ def _number(environment: Mapping[str, str], name: str, default: int, least: int,
     value = environment.get(name) or str(default)
     if not value.isascii() or not value.isdigit() or not least <= int(value) <= most:
         raise BadSettingError(f"{name} is {value!r}; it is a number from {least} to {most}.")
+    return int(value)
+
+
+def _descriptor(value: str) -> int | None:
+    if not value:
+        return None
+    try:
+        if not stat.S_ISSOCK(os.fstat(int(value)).st_mode):
+            raise ValueError
+    except (OSError, ValueError, OverflowError):
+        raise BadSettingError(f"HEDGEROW_LISTEN_FD is {value!r}, which is no socket of this process.") from None
     return int(value)
 
 

@@ -20,16 +20,17 @@ class NotWellError(Exception):
 def check(url: str | None, *, metrics_port: str, without_broker: bool = False) -> None:
     """Raises NotWellError. Without a URL the page of metrics tells; a process that lives is well `without_broker`."""
     if url:
-        _page(url)
+        page(url)
         return
-    links = [float(value) for value in _LINKS.findall(_page(f"http://127.0.0.1:{metrics_port}/metrics"))]
+    links = [float(value) for value in _LINKS.findall(page(f"http://127.0.0.1:{metrics_port}/metrics"))]
     if not links:
         raise NotWellError("It does not serve: its event loop tells nothing.")
     if not (without_broker or all(links)):
         raise NotWellError("A connection to the broker does not stand.")
 
 
-def _page(address: str) -> str:
+def page(address: str) -> str:
+    """What is there. Raises NotWellError."""
     try:
         with urllib.request.urlopen(address, timeout=_WITHIN) as answer:  # noqa: S310 - the caller's own address
             return str(answer.read().decode())

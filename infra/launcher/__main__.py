@@ -64,6 +64,11 @@ def _run(arguments: argparse.Namespace, state: State) -> int:
             from infra.launcher.progress import Progress
 
             return rotate_master_key(state, Progress(state.logs / "launcher.log"))
+        case "restart":
+            from infra.launcher.progress import Progress
+            from infra.launcher.restart import restart
+
+            return restart(state, Progress(state.logs / "launcher.log"), arguments.names)
         case "logs":
             from infra.launcher.status import show_log
 
@@ -91,6 +96,8 @@ def _parser() -> argparse.ArgumentParser:
     rotate_key = commands.add_parser("rotate-key", help="let a new key sign access tokens")
     rotate_key.add_argument("--leaked", action="store_true", help="honour none of the others any more")
     commands.add_parser("rotate-master-key", help="let a new master key wrap the keys of people")
+    restart = commands.add_parser("restart", help="start services and the edge anew, one by one, while all goes on")
+    restart.add_argument("names", nargs="*", metavar="NAME", help="only these (default: all)")
     commands.add_parser("status", help="what runs here")
     run = commands.add_parser("run", help="plug in a service from one file")
     run.add_argument("file", type=Path, nargs="?")

@@ -1,6 +1,7 @@
 """The platform on one machine: servers, then services, then the edge; ended in the opposite order."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Collection, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import asdict
@@ -10,6 +11,7 @@ from urllib.parse import urlsplit
 from broker.migrate import MigrationError, migrate_all
 from edge_api.certificate import Certificate
 from infra.launcher import services
+from infra.launcher.control import told_at
 from infra.launcher.failure import Failure
 from infra.launcher.payment_gateway import stripe_settings, who_is_paid
 from infra.launcher.program import Program
@@ -18,6 +20,7 @@ from infra.launcher.prometheus import keep_targets, prometheus, will_fetch
 from infra.launcher.provision import Servers, without_login
 from infra.launcher.readiness import wait_until_ready
 from infra.launcher.redis import redis
+from infra.launcher.rolling import is_as_well_as
 from infra.launcher.seed import NotOurs, seed
 from infra.launcher.servers import start_servers
 from infra.launcher.services import Addresses
@@ -50,9 +53,12 @@ class Platform:
         self._profiles = profiles
         self._certificate = certificate
         self._addresses: dict[str, str | None] = {}
+        self._programs: dict[str, Program] = {}
         self._metrics: dict[str, int] = {}
         self._beside: list[asyncio.Task[None]] = []
         self._is_ready = False
+        self._replacing = asyncio.Lock()
+        self._listener: socket.socket | None = None
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -60,7 +66,10 @@ class Platform:
         try:
             await self._start()
             self._is_ready = True
-            yield
+            async with told_at(self.replace) as place:
+                self._addresses["control"] = place
+                self._record()
+                yield
         finally:
             for task in self._beside:
                 task.cancel()
@@ -68,7 +77,21 @@ class Platform:
             if self._is_ready or self._supervisor.has_started:
                 with self._progress.step("Stopping", "Everything is stopped"):
                     await self._supervisor.stop()
+            if self._listener is not None:
+                self._listener.close()
             (self._state.folder / "runtime.json").unlink(missing_ok=True)
+
+    async def replace(self, name: str) -> None:
+        """A new process of a service or of the edge, beside the old one until it serves. Raises `Failure`."""
+        async with self._replacing:
+            program, old = self._programs[name], self._metrics[name]
+            # The old one's port is taken, so this is another.
+            new = await asyncio.to_thread(self._state.port, f"metrics.{name}")
+            await self._supervisor.replace(
+                services.with_metrics(program, new), lambda: asyncio.to_thread(is_as_well_as, new, old)
+            )
+            self._metrics[name] = new
+            self._record()
 
     async def _start(self) -> None:
         servers = await start_servers(self._state, self._supervisor, self._progress)
@@ -95,17 +118,25 @@ class Platform:
         )
         stripe = stripe_settings()
         self._addresses |= asdict(addresses) | {"payments": who_is_paid(stripe)}
+        self._listener = services.edge_listener(port)
         sandbox = [] if stripe else [asyncio.to_thread(services.gateway, self._state, addresses)]
         programs = await asyncio.gather(
             *sandbox,
             *(asyncio.to_thread(services.worker, self._state, servers, addresses, name) for name in self._services),
             asyncio.to_thread(
-                services.edge, self._state, servers, port, self._addresses.get("redis"), certificate=certificate
+                services.edge,
+                self._state,
+                servers,
+                port,
+                self._addresses.get("redis"),
+                certificate=certificate,
+                listener=self._listener,
             ),
         )
         await self._upgrade(programs)
         for name in (*self._services, "edge"):
             self._metrics[name] = self._state.port(f"metrics.{name}")
+        self._programs = {program.name: program for program in programs}
         for program in programs:
             page = self._metrics.get(program.name)
             await self._supervisor.start(program if page is None else services.with_metrics(program, page))

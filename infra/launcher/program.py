@@ -55,6 +55,7 @@ class Program:
     end_with: signal.Signals = signal.SIGTERM
     orphaned: signal.Signals = signal.SIGKILL
     grace: float = 10.0
+    sockets: tuple[int, ...] = ()
     outlives: bool = False
     is_worker: bool = False
 
@@ -67,6 +68,7 @@ class Program:
             "stdin": subprocess.DEVNULL,
             "stderr": subprocess.STDOUT,
             "start_new_session": True,
+            "pass_fds": self.sockets,
             "preexec_fn": self._die_with_parent if self._can_be_bound() else None,
             **({} if self.user is None else {"user": self.user, "group": self.user, "extra_groups": []}),
         }

@@ -2,12 +2,15 @@
 
 import errno
 import os
+import socket
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from edge_api.certificate import Certificate
+from edge_api.listening import listen
+from edge_api.settings import BadSettingError
 from infra.launcher.failure import Failure
 from infra.launcher.master_key import master_key
 from infra.launcher.payment_gateway import stripe_settings
@@ -30,6 +33,8 @@ EDGE_SETTINGS = (
     "HEDGEROW_HOST",
 )
 """What the operator says to the launcher and means for the edge."""
+GRACE = 25.0
+"""Seconds; an edge finishes what runs within 20, a service within 20."""
 ADMINISTRATOR = "admin@hedgerow.example"
 
 
@@ -54,6 +59,14 @@ def edge_port() -> int:
     if error:
         raise Failure(f"Port {given} is taken by another program; choose a free one with HEDGEROW_PORT.")
     return int(given)
+
+
+def edge_listener(port: int) -> socket.socket:
+    """What every edge of this platform accepts from. Raises `Failure`."""
+    try:
+        return listen(os.environ.get("HEDGEROW_HOST") or "127.0.0.1", port)
+    except BadSettingError as error:
+        raise Failure(str(error)) from None
 
 
 def gateway(state: State, addresses: Addresses) -> Program:
@@ -95,8 +108,9 @@ def edge(
     redis: str | None = None,
     *,
     certificate: Certificate | None = None,
+    listener: socket.socket | None = None,
 ) -> Program:
-    """The door; it has a broker login and no database."""
+    """The door; it has a broker login and no database. On a `listener` it takes turns with other edges."""
     environment = {name: os.environ[name] for name in EDGE_SETTINGS if name in os.environ}
     environment |= {"HEDGEROW_AMQP_URL": provision_login(state, servers, "edge"), "HEDGEROW_PORT": str(port)}
     if redis is not None:
@@ -109,7 +123,11 @@ def edge(
     if servers.rabbitmq_management:
         # Services have logins of their own: only this one may hand out the keys that tokens are checked with.
         environment["HEDGEROW_KEYS_LOGIN"] = "users"
-    return _module(state, "edge", "edge_api", environment)
+    program = _module(state, "edge", "edge_api", environment)
+    if listener is None:
+        return program
+    told = {**program.environment, "HEDGEROW_LISTEN_FD": str(listener.fileno())}
+    return replace(program, environment=told, sockets=(listener.fileno(),))
 
 
 def with_metrics(program: Program, port: int) -> Program:
@@ -132,4 +150,5 @@ def _module(state: State, name: str, module: str, environment: dict[str, str]) -
         log=state.logs / f"{name}.log",
         state=state.folder,
         is_worker=True,
+        grace=GRACE,
     )

@@ -1,17 +1,22 @@
-"""Keeps programs running: one that ends is started again, with a growing pause, until all are asked to stop."""
+"""Keeps programs running: one that ends is started again, with a growing pause, until all are asked to stop.
+
+Promise: one that is to be replaced ends only when its successor serves.
+"""
 
 import asyncio
 import contextlib
 import os
 import signal
 from asyncio.subprocess import Process
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from infra.launcher.program import Program
 
 _FIRST_PAUSE = 0.2
 _LONGEST_PAUSE = 10.0
 _HEALTHY_AFTER = 10.0
+_NOTHING_TO_LOSE = 2.0
+"""Seconds that a program may take to end which never came up."""
 
 
 class Supervisor:
@@ -23,6 +28,7 @@ class Supervisor:
         self._programs: dict[str, Program] = {}
         self._processes: dict[str, Process] = {}
         self._keepers: dict[str, asyncio.Task[None]] = {}
+        self._leaving: list[tuple[Program, Process]] = []
         self._ready: set[str] = set()
         self.restarts: dict[str, int] = {}
 
@@ -53,6 +59,40 @@ class Supervisor:
                     await asyncio.sleep(0.05)
         raise program.failure()
 
+    async def replace(self, program: Program, serves: Callable[[], Awaitable[bool]], *, within: float = 60.0) -> None:
+        """Start a running program anew, and end its old process as soon as the new one `serves`. Raises `Failure` where
+        it does not; the old one then goes on."""
+        name, before, old = program.name, self._programs[program.name], self._processes[program.name]
+        await self._leave_alone(name)
+        self._leaving.append((before, old))
+        try:
+            await self._start_beside(program, serves, within)
+        except BaseException:
+            if self._processes[name] is not old:
+                await self._end(program, self._processes[name], grace=_NOTHING_TO_LOSE)
+            self._leaving.remove((before, old))
+            self._processes[name], self._keepers[name] = old, asyncio.create_task(self._keep(before))
+            self._changed()
+            raise
+        self._programs[name], self._keepers[name] = program, asyncio.create_task(self._keep(program))
+        await self._end(before, old, grace=before.grace)
+        self._leaving.remove((before, old))
+
+    async def _start_beside(self, program: Program, serves: Callable[[], Awaitable[bool]], within: float) -> None:
+        await self._spawn(program)
+        new = self._processes[program.name]
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within):
+                while new.returncode is None:
+                    if await serves():
+                        return
+                    await asyncio.sleep(0.05)
+        raise program.failure("did not take over")
+
+    async def _leave_alone(self, name: str) -> None:
+        self._keepers[name].cancel()
+        await asyncio.gather(self._keepers[name], return_exceptions=True)
+
     def check(self) -> None:
         """Raise `Failure` when a program keeps ending."""
         for name, restarts in self.restarts.items():
@@ -61,13 +101,12 @@ class Supervisor:
 
     async def stop(self) -> None:
         """End everything, the last started first; workers before the servers they use, all at once."""
-        for keeper in self._keepers.values():
-            keeper.cancel()
-        await asyncio.gather(*self._keepers.values(), return_exceptions=True)
+        await asyncio.gather(*map(self._leave_alone, self._keepers))
         workers = [name for name in self._programs if self._programs[name].is_worker]
-        await asyncio.gather(*map(self._end, workers))
+        leaving = [self._end(program, process, grace=program.grace) for program, process in self._leaving]
+        await asyncio.gather(*map(self._end_kept, workers), *leaving)
         for name in reversed(self._programs):
-            await self._end(name)
+            await self._end_kept(name)
 
     async def _spawn(self, program: Program) -> None:
         with program.log.open("ab") as log:
@@ -89,10 +128,13 @@ class Supervisor:
             pause = min(pause * 2, _LONGEST_PAUSE)
             await self._spawn(program)
 
-    async def _end(self, name: str) -> None:
-        program, process = self._programs[name], self._processes[name]
-        # What never came up has nothing to lose; RabbitMQ, for one, is deaf while it boots.
-        grace = program.grace if name in self._ready else min(program.grace, 2.0)
+    async def _end_kept(self, name: str) -> None:
+        program = self._programs[name]
+        # RabbitMQ, for one, is deaf while it boots.
+        grace = program.grace if name in self._ready else min(program.grace, _NOTHING_TO_LOSE)
+        await self._end(program, self._processes[name], grace=grace)
+
+    async def _end(self, program: Program, process: Process, *, grace: float) -> None:
         if process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 process.send_signal(program.end_with)
@@ -100,7 +142,7 @@ class Supervisor:
                 async with asyncio.timeout(grace):
                     await process.wait()
             except TimeoutError:
-                self._say(f"{name} did not end within {grace:g} s and is killed.")
+                self._say(f"{program.name} did not end within {grace:g} s and is killed.")
         _kill_group(process)
         await process.wait()
 

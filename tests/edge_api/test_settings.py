@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from edge_api.serve import check_address
+from edge_api.listening import listen
 from edge_api.settings import BadSettingError, settings_from
 
 AMQP = {"HEDGEROW_AMQP_URL": "amqp://edge:secret@localhost:5672/%2F"}
@@ -51,9 +51,9 @@ def taken_port() -> Iterator[int]:
 
 def test_a_taken_port_is_named_even_if_it_would_be_shared(taken_port: int) -> None:
     with pytest.raises(BadSettingError, match=f"Port {taken_port} on 127.0.0.1 is taken; set HEDGEROW_PORT"):
-        check_address("127.0.0.1", taken_port)
+        listen("127.0.0.1", taken_port)
 
 
 def test_an_address_of_somebody_else_is_refused() -> None:
     with pytest.raises(BadSettingError, match=r"on 192\.0\.2\.1 can't be used"):
-        check_address("192.0.2.1", 8080)
+        listen("192.0.2.1", 8080)

@@ -1,0 +1,159 @@
+"""Every service and the edge are restarted while customers read and order: nobody notices, and nothing is lost."""
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+import pytest
+
+from infra.launcher.services import BUSINESS
+from tests.support.collector import Collector, collecting
+from tests.support.customer import customer_of, staff_of
+from tests.support.eventually import eventually
+from tests.support.otlp import Receiver, receiving
+from tests.support.platform import Platform
+from tests.support.servers import RealServers
+from tests.system.conftest import on_shared_servers
+
+ON_HAND = 10_000
+
+
+@pytest.fixture(scope="module")
+def collector() -> Iterator[Collector]:
+    with collecting() as it:
+        yield it
+
+
+@pytest.fixture(scope="module")
+def receiver() -> Iterator[Receiver]:
+    with receiving() as it:
+        yield it
+
+
+@pytest.fixture(scope="module")
+def platform(
+    servers: RealServers, collector: Collector, receiver: Receiver, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Platform]:
+    """A platform that tells of what its clients want to have traced."""
+    settings = {
+        "HEDGEROW_LOGS_TCP": f"127.0.0.1:{collector.port}",
+        "OTEL_EXPORTER_OTLP_ENDPOINT": receiver.url,
+        "OTEL_TRACES_SAMPLER": "parentbased_always_off",
+    }
+    with on_shared_servers(servers, tmp_path_factory.mktemp("rolling"), settings=settings) as it:
+        yield it
+
+
+class Load:
+    """Clients who never ask twice: what fails, failed. Some keep their connections, one makes a new one each time."""
+
+    def __init__(self, edge: str, authorization: str, sku: str) -> None:
+        self._edge = edge
+        self._authorization = authorization
+        self._sku = sku
+        self.failures: list[str] = []
+        self.request_ids: set[str] = set()
+        self.orders: list[dict[str, Any]] = []
+        self.traces: list[str] = []
+
+    @asynccontextmanager
+    async def going_on(self) -> AsyncIterator[None]:
+        tasks = [asyncio.create_task(work) for work in (self._read(), self._read(), self._come_anew(), self._order())]
+        self._over = False
+        try:
+            yield
+        finally:
+            self._over = True
+            await asyncio.gather(*tasks)
+
+    async def _read(self) -> None:
+        async with self._client() as http:
+            while not self._over:
+                await self._ask(http, "GET", "/products?limit=1", {"cache-control": "no-cache"})
+
+    async def _come_anew(self) -> None:
+        while not self._over:
+            async with self._client() as http:
+                await self._ask(http, "GET", f"/products/{self._sku}", {"cache-control": "no-cache"})
+
+    async def _order(self) -> None:
+        wanted = {"items": [{"sku": self._sku, "quantity": 1}], "payment_method": "pm_card_visa"}
+        async with self._client() as http:
+            while not self._over:
+                trace = secrets.token_hex(16)
+                headers = {"traceparent": f"00-{trace}-{secrets.token_hex(8)}-01", "authorization": self._authorization}
+                answer = await self._ask(http, "POST", "/orders", headers, wanted)
+                if answer is not None:
+                    self.orders.append(answer.json())
+                    self.traces.append(trace)
+
+    def _client(self) -> httpx.AsyncClient:
+        return httpx.AsyncClient(base_url=self._edge, timeout=10, trust_env=False)
+
+    async def _ask(
+        self, http: httpx.AsyncClient, method: str, path: str, headers: dict[str, str], body: Any = None
+    ) -> httpx.Response | None:
+        answer = None
+        try:
+            answer = await http.request(method, path, headers=headers, json=body)
+            self.request_ids.add(answer.headers["x-request-id"])
+        except httpx.TransportError as error:
+            self.failures.append(f"{method} {path}: {error!r}")
+        else:
+            if answer.is_error:
+                self.failures.append(f"{method} {path}: {answer.status_code} {answer.text}")
+        await asyncio.sleep(0.03)
+        return answer if answer is not None and answer.is_success else None
+
+
+@pytest.mark.timeout(180)
+async def test_nobody_notices_and_nothing_is_lost(platform: Platform, collector: Collector, receiver: Receiver) -> None:
+    before = platform.pids
+    async with staff_of(platform) as staff, customer_of(platform) as customer:
+        sku = await staff.add_product(on_hand=ON_HAND)
+        load = Load(platform.edge, customer.http.headers["authorization"], sku)
+        async with load.going_on():
+            done = await asyncio.to_thread(platform.launcher, "restart")
+        assert (done.returncode, done.stderr) == (0, ""), done.stdout
+        assert load.failures == []
+        assert {name for name, pid in platform.pids.items() if pid != before[name]} == {*BUSINESS, "edge"}
+
+        settled = [await customer.settled(order, within=20) for order in load.orders]
+        assert {order["status"] for order in settled} == {"confirmed"}
+        captured = [entry["reference"] for entry in platform.ledger() if entry["kind"] == "captured"]
+        assert sorted(captured) == sorted(order["id"] for order in settled)
+        await eventually(lambda: has_available(platform, sku, ON_HAND - len(settled)), within=10)
+
+    async def all_is_told() -> bool:
+        logged = "\n".join(collector.lines)
+        assert [one for one in load.request_ids if one not in logged] == []
+        traced = {span.trace for span in receiver.spans if span.kind == "server"}
+        assert set(load.traces) <= traced
+        return True
+
+    await eventually(all_is_told, within=10, every=0.5)
+    print(f"{len(load.request_ids)} requests, {len(settled)} orders")
+
+
+async def has_available(platform: Platform, sku: str, wanted: int) -> bool:
+    """Whether so many can be ordered."""
+    async with staff_of(platform) as staff:
+        assert await staff.available(sku) == wanted
+    return True
+
+
+@pytest.mark.parametrize("name", ["nonsense", "gateway"])
+def test_what_can_not_be_restarted_is_one_sentence(platform: Platform, name: str) -> None:
+    done = platform.launcher("restart", "edge", name)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == f"hedgerow: There is no {name} to restart; there is {', '.join((*BUSINESS, 'edge'))}.\n"
+
+
+def test_told_to_stop_every_process_ends_in_time(platform: Platform) -> None:
+    assert platform.launcher("down").returncode == 0
+    said = (platform.state.logs / "launcher.log").read_text()
+    assert "Everything is stopped" in said
+    assert "is killed" not in said
