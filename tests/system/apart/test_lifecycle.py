@@ -1,10 +1,13 @@
-"""Every service and the edge are restarted while customers read and order: nobody notices, and nothing is lost."""
+"""Restarted under load, nobody notices; backed up and restored, everything is as it was; told to stop, all ends in time."""
 
 import asyncio
+import re
 import secrets
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
 import httpx
 import pytest
@@ -152,8 +155,33 @@ def test_what_can_not_be_restarted_is_one_sentence(platform: Platform, name: str
     assert done.stderr == f"hedgerow: There is no {name} to restart; there is {', '.join((*BUSINESS, 'edge'))}.\n"
 
 
-def test_told_to_stop_every_process_ends_in_time(platform: Platform) -> None:
-    assert platform.launcher("down").returncode == 0
-    said = (platform.state.logs / "launcher.log").read_text()
-    assert "Everything is stopped" in said
-    assert "is killed" not in said
+async def test_a_backup_brings_everything_back(platform: Platform, servers: RealServers, tmp_path: Path) -> None:
+    folder, done = tmp_path / "kept", []
+    async with staff_of(platform) as staff, customer_of(platform) as customer:
+        sku = await staff.add_product(on_hand=ON_HAND)
+        orders = [await customer.order(sku) for _ in range(3)]
+        done.append(await asyncio.to_thread(platform.launcher, "backup", str(folder)))
+        orders = [await customer.settled(order) for order in orders]
+        later = await customer.settled(await customer.order(sku))
+    done.append(platform.launcher("restore", str(folder)))
+    done.append(platform.launcher("down"))
+    assert "is killed" not in (platform.state.logs / "launcher.log").read_text()
+    done.append(platform.launcher("restore", str(folder)))
+    before = re.findall(r"kept as (\S+):", done[-1].stdout)
+    try:
+        done.append(platform.launcher("up", "--detach"))
+        assert [one.returncode for one in done] == [0, 1, 0, 0, 0], done
+        assert done[1].stderr == "hedgerow: A platform is running here; stop it with ./justw down, then restore.\n"
+        async with staff_of(platform) as staff:
+            assert await staff.available(sku) == ON_HAND - len(orders)
+            again = [await staff.settled(order, within=20) for order in orders]
+            assert [order["status"] for order in again] == ["confirmed"] * 3
+            assert (await staff.http.get(f"/orders/{later['id']}")).status_code == 404
+            new = await staff.settled(await staff.order(sku), within=20)
+            assert new["status"] == "confirmed"
+        references = [entry["reference"] for entry in platform.ledger() if entry["kind"] == "captured"]
+        assert [references.count(order["id"]) for order in [*again, new]] == [1, 1, 1, 1]
+    finally:
+        platform.launcher("down")
+        for name in before:
+            servers.drop_database(urlunsplit(urlsplit(servers.database)._replace(path=f"/{name}")))
