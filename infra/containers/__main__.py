@@ -37,6 +37,14 @@ def _run(arguments: argparse.Namespace) -> None:
             hosts = Hosts(arguments.rabbitmq, arguments.postgresql, arguments.redis)
             made = make_secrets(arguments.folder, hosts, arguments.given)
             print("Made " + ", ".join(made) + "." if made else "All secrets are there.")
+        case "backup":
+            from infra.containers.keeping import back_up
+
+            back_up(arguments.folder, arguments.to)
+        case "restore":
+            from infra.containers.keeping import restore
+
+            restore(arguments.folder, arguments.backup, arguments.keys)
         case "addresses":
             from infra.containers.addresses import addresses
 
@@ -60,7 +68,12 @@ def parser() -> argparse.ArgumentParser:
         )
     addresses = commands.add_parser("addresses", help="print what ./justw up needs to use these servers")
     provision = commands.add_parser("provision", help="make logins, roles, schemas, exchanges and tables")
-    for command in (secrets, addresses, provision):
+    backup = commands.add_parser("backup", help="write database and broker definitions to a folder")
+    backup.add_argument("to", type=Path, help="a new folder, or one in which to make a new one")
+    restore = commands.add_parser("restore", help="put a backup in the place of what is there")
+    restore.add_argument("backup", type=Path, help="its folder")
+    restore.add_argument("--keys", type=Path, metavar="FILE", help="of people (default: beside the backup)")
+    for command in (secrets, addresses, provision, backup, restore):
         command.add_argument("folder", type=Path, nargs="?", default=FOLDER, help=f"of the secrets (default: {FOLDER})")
     healthy = commands.add_parser("healthy", help="end with 0 if the process of this container is well")
     healthy.add_argument("url", nargs="?", help="what must answer (default: the page of metrics)")

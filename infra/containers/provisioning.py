@@ -19,14 +19,14 @@ from infra.launcher.services import BUSINESS
 
 def provision(folder: Path) -> None:
     """Make the servers fit the secrets in the folder. Raises `Failure`."""
-    administrator = Servers(*(_secret(folder, f"provision/{name}-url") for name in ("amqp", "management", "database")))
-    provision_platform(administrator)
+    servers = administrator(folder)
+    provision_platform(servers)
     for program in (*BUSINESS, "edge"):
-        permit(administrator.rabbitmq_management or "", program, _secret(folder, f"{program}/amqp-url"))
+        permit(servers.rabbitmq_management or "", program, secret(folder, f"{program}/amqp-url"))
     for service in BUSINESS:
-        role, password = login_of(_secret(folder, f"{service}/database-url"))
-        make_schema(administrator.database, role=role, password=password, schema=service)
-    _upgrade({service: _secret(folder, f"{service}/database-url") for service in BUSINESS})
+        role, password = login_of(secret(folder, f"{service}/database-url"))
+        make_schema(servers.database, role=role, password=password, schema=service)
+    _upgrade({service: secret(folder, f"{service}/database-url") for service in BUSINESS})
 
 
 def _upgrade(databases: Mapping[str, str]) -> None:
@@ -36,7 +36,13 @@ def _upgrade(databases: Mapping[str, str]) -> None:
         raise Failure(f"The tables can't be brought up to date: {error}.") from error
 
 
-def _secret(folder: Path, name: str) -> str:
+def administrator(folder: Path) -> Servers:
+    """The administrator's addresses. Raises `Failure`."""
+    return Servers(*(secret(folder, f"provision/{name}-url") for name in ("amqp", "management", "database")))
+
+
+def secret(folder: Path, name: str) -> str:
+    """What one of the files holds. Raises `Failure`."""
     try:
         return (folder / name).read_text().strip()
     except OSError as error:

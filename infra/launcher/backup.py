@@ -44,10 +44,8 @@ def back_up(state: State, progress: Progress, folder: Path) -> int:
     """Make a backup in this folder, or in a new one within it where it exists. Raises `Failure`; what was written by
     then is removed."""
     now = datetime.now(UTC)
-    if folder.is_dir():
-        folder = folder / f"hedgerow-{now:%Y%m%dT%H%M%SZ}"
-    with _new_folder(folder):
-        asyncio.run(_back_up(state, progress, folder, now))
+    with new_folder(folder, now) as made:
+        asyncio.run(_back_up(state, progress, made, now))
     return 0
 
 
@@ -135,16 +133,18 @@ def _dump(url: str, snapshot: str, folder: Path, schemas: list[str], *, has_keys
 
 
 @contextmanager
-def _new_folder(folder: Path) -> Iterator[None]:
-    """A folder for its owner only; gone where the block fails."""
+def new_folder(folder: Path, now: datetime) -> Iterator[Path]:
+    """This folder, or where it exists a new one in it, for its owner only; gone where the block fails."""
+    if folder.is_dir():
+        folder = folder / f"hedgerow-{now:%Y%m%dT%H%M%SZ}"
     try:
         folder.mkdir(mode=0o700, parents=True)
     except FileExistsError:
-        raise Failure(f"{folder} is there already; a backup is written to a new folder.") from None
+        raise Failure(f"{folder} is there already, and no folder.") from None
     except OSError as error:
         raise Failure(f"{folder} can't be made: {error.strerror}.") from error
     try:
-        yield
+        yield folder
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         with contextlib.suppress(OSError):

@@ -1,5 +1,6 @@
 """Programs that end, hang, or lose their launcher."""
 
+import asyncio
 import contextlib
 import os
 import signal
@@ -11,7 +12,7 @@ import psutil
 import pytest
 
 from infra.launcher.failure import Failure
-from infra.launcher.leftovers import end_leftovers, leftovers
+from infra.launcher.leftovers import end_leftovers, is_running, leftovers
 from infra.launcher.program import Program
 from infra.launcher.state import REPOSITORY, State
 from infra.launcher.supervisor import Supervisor
@@ -85,6 +86,62 @@ async def test_what_does_not_end_in_time_is_killed(state: State) -> None:
     await until(lambda: "deaf" in program.log.read_text())
     await supervisor.stop()
     assert said == ["stub did not end within 0.2 s and is killed."]
+    assert leftovers(state.folder) == []
+
+
+async def test_a_successor_takes_over_when_it_serves_and_is_kept_running(state: State) -> None:
+    said: list[str] = []
+    supervisor, program = Supervisor(said.append), stub(state, "import time; time.sleep(600)")
+    await supervisor.start(program)
+    first, beside = supervisor.pids["stub"], list[bool]()
+
+    async def serves() -> bool:
+        beside.append(is_running(first))
+        return len(beside) > 1
+
+    await supervisor.replace(program, serves)
+    second = supervisor.pids["stub"]
+    assert (beside, is_running(first), is_running(second)) == ([True, True], False, True)
+    os.kill(second, signal.SIGKILL)
+    await until(lambda: supervisor.pids.get("stub", second) != second)
+    assert len(said) == 1
+    await supervisor.stop()
+
+
+async def test_a_successor_that_does_not_serve_leaves_everything_as_it_was(state: State) -> None:
+    supervisor = Supervisor(print)
+    await supervisor.start(stub(state, "import time; time.sleep(600)"))
+    first = supervisor.pids["stub"]
+
+    async def never() -> bool:
+        return False
+
+    with pytest.raises(Failure, match="stub did not take over: no such setting"):
+        await supervisor.replace(stub(state, "raise SystemExit('no such setting')"), never)
+    with pytest.raises(Failure, match="stub did not take over"):
+        await supervisor.replace(stub(state, "import time; time.sleep(600)"), never, within=0.2)
+    assert supervisor.pids == {"stub": first}
+    assert [process.pid for process in leftovers(state.folder)] == [first]
+    os.kill(first, signal.SIGKILL)
+    await until(lambda: supervisor.pids.get("stub", first) != first)
+    await supervisor.stop()
+
+
+async def test_stopped_in_the_middle_of_a_replacement_neither_is_left(state: State) -> None:
+    supervisor, program, asked = Supervisor(print), stub(state, "import time; time.sleep(600)"), asyncio.Event()
+    await supervisor.start(program)
+
+    async def never() -> bool:
+        asked.set()
+        return False
+
+    replacing = asyncio.create_task(supervisor.replace(program, never))
+    await asyncio.wait_for(asked.wait(), 10)
+    await supervisor.stop()
+    assert leftovers(state.folder) == []
+    with pytest.raises(Failure):
+        await replacing
+    await supervisor.stop()
     assert leftovers(state.folder) == []
 
 

@@ -22,7 +22,7 @@ from workers.users import app as users
 
 SERVICES: dict[str, Any] = composed()["services"]
 ONCE = {"secrets", "provision", "index-template"}
-RUNNING = {name: service for name, service in SERVICES.items() if name not in ONCE}
+RUNNING = {name: service for name, service in SERVICES.items() if name not in {*ONCE, "backup"}}
 OF_LIBRARIES = {"OTEL_EXPORTER_OTLP_ENDPOINT"}
 OPERATIONS = (REPOSITORY / "docs" / "operations.md").read_text()
 ROOMS = {"edge": "edge_api", "gateway": "infra/sandbox_gateway"} | {name: f"workers/{name}" for name in BUSINESS}
@@ -168,7 +168,7 @@ def test_only_the_proxy_is_seen_from_other_machines() -> None:
 
 def test_the_profiles_are_the_ones_that_are_documented() -> None:
     profiles = {profile for service in SERVICES.values() for profile in service.get("profiles", ())}
-    assert profiles == {"monitoring", "logging", "tracing"}
+    assert profiles == {"monitoring", "logging", "tracing", "backup"}
     assert all(f"`{profile}`" in OPERATIONS for profile in profiles)
 
 

@@ -1,6 +1,7 @@
 """What the one-shot container of compose and Kubernetes makes, on a real broker and database."""
 
 import asyncio
+import re
 from pathlib import Path
 
 import aio_pika
@@ -8,6 +9,7 @@ import asyncpg
 import pytest
 from aiormq.exceptions import ChannelAccessRefused
 
+from infra.containers.__main__ import main
 from infra.containers.provisioning import provision
 from infra.containers.secrets import Hosts, make_secrets
 from infra.launcher.failure import Failure
@@ -64,3 +66,30 @@ def test_a_database_of_a_newer_version_is_refused_with_one_sentence(folder: Path
     with pytest.raises(Failure, match=r"The tables can't be brought up to date: .*\(9999\): start a newer"):
         provision(folder)
     asyncio.run(set_version(before))
+
+
+def test_a_backup_is_made_and_restored_by_the_secrets_alone(
+    folder: Path,
+    servers: RealServers,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("infra.launcher.backup.CALM_FOR", 0)
+    ran = []
+    for command in (["backup", str(tmp_path / "kept")], ["restore", str(tmp_path / "kept")]):
+        monkeypatch.setattr("sys.argv", ["infra.containers", *command, str(folder)])
+        ran.append(main())
+    said = capsys.readouterr()
+    (before,) = re.findall(r"kept as (\w+)", said.out) or [""]
+    servers.drop_database(f"postgresql://nowhere/{before}")
+    assert (ran, said.err) == ([0, 0], "")
+
+    async def tables(service: str) -> object:
+        connection = await asyncpg.connect((folder / service / "database-url").read_text())
+        try:
+            return await connection.fetchval("SELECT to_regclass('outbox')")
+        finally:
+            await connection.close()
+
+    assert all(asyncio.run(tables(service)) for service in BUSINESS)

@@ -1,4 +1,4 @@
-"""Restarted under load, nobody notices; backed up and restored, everything is as it was; told to stop, all ends in time."""
+"""Restarted under load, nobody notices; restored, all is as it was; told to stop, every process ends in time."""
 
 import asyncio
 import re
