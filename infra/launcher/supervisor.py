@@ -30,6 +30,7 @@ class Supervisor:
         self._keepers: dict[str, asyncio.Task[None]] = {}
         self._leaving: list[tuple[Program, Process]] = []
         self._ready: set[str] = set()
+        self._has_stopped = False
         self.restarts: dict[str, int] = {}
 
     @property
@@ -71,8 +72,10 @@ class Supervisor:
             if self._processes[name] is not old:
                 await self._end(program, self._processes[name], grace=_NOTHING_TO_LOSE)
             self._leaving.remove((before, old))
-            self._processes[name], self._keepers[name] = old, asyncio.create_task(self._keep(before))
-            self._changed()
+            self._processes[name] = old
+            if not self._has_stopped:
+                self._keepers[name] = asyncio.create_task(self._keep(before))
+                self._changed()
             raise
         self._programs[name], self._keepers[name] = program, asyncio.create_task(self._keep(program))
         await self._end(before, old, grace=before.grace)
@@ -101,6 +104,7 @@ class Supervisor:
 
     async def stop(self) -> None:
         """End everything, the last started first; workers before the servers they use, all at once."""
+        self._has_stopped = True
         await asyncio.gather(*map(self._leave_alone, self._keepers))
         workers = [name for name in self._programs if self._programs[name].is_worker]
         leaving = [self._end(program, process, grace=program.grace) for program, process in self._leaving]

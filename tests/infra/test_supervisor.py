@@ -139,10 +139,10 @@ async def test_stopped_in_the_middle_of_a_replacement_neither_is_left(state: Sta
     await asyncio.wait_for(asked.wait(), 10)
     await supervisor.stop()
     assert leftovers(state.folder) == []
-    with pytest.raises(Failure):
+    with pytest.raises(Failure, match="did not take over"):
         await replacing
-    await supervisor.stop()
-    assert leftovers(state.folder) == []
+    assert (leftovers(state.folder), supervisor.pids) == ([], {})
+    assert not [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
 
 
 async def test_the_children_of_a_program_end_with_it(state: State) -> None:
