@@ -124,11 +124,11 @@ async def test_nobody_notices_and_nothing_is_lost(platform: Platform, collector:
         assert load.failures == []
         assert {name for name, pid in platform.pids.items() if pid != before[name]} == {*BUSINESS, "edge"}
 
-        settled = [await customer.settled(order, within=20) for order in load.orders]
+        settled = [await customer.settled(order, within=60) for order in load.orders]
         assert {order["status"] for order in settled} == {"confirmed"}
         captured = [entry["reference"] for entry in platform.ledger() if entry["kind"] == "captured"]
         assert sorted(captured) == sorted(order["id"] for order in settled)
-        await eventually(lambda: has_available(platform, sku, ON_HAND - len(settled)), within=10)
+        await eventually(lambda: has_available(platform, sku, ON_HAND - len(settled)), within=30)
 
     async def all_is_told() -> bool:
         logged = "\n".join(collector.lines)
@@ -137,7 +137,7 @@ async def test_nobody_notices_and_nothing_is_lost(platform: Platform, collector:
         assert set(load.traces) <= traced
         return True
 
-    await eventually(all_is_told, within=10, every=0.5)
+    await eventually(all_is_told, within=30, every=0.5)
     print(f"{len(load.request_ids)} requests, {len(settled)} orders")
 
 
