@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from infra.launcher.leftovers import end_leftovers
 from infra.launcher.lock import launcher_lock, running_launcher
 from infra.launcher.progress import Progress
-from infra.launcher.provision import Servers
+from infra.launcher.provision import Servers, servers_of
 from infra.launcher.servers import start_servers
 from infra.launcher.state import State
 from infra.launcher.status import runtime
@@ -26,9 +26,3 @@ async def servers_at_hand(state: State, progress: Progress) -> AsyncIterator[Ser
             yield await start_servers(state, supervisor, progress)
         finally:
             await supervisor.stop()
-
-
-def servers_of(found: dict[str, object]) -> Servers:
-    """Those that `runtime.json` names."""
-    management = found["rabbitmq_management"]
-    return Servers(str(found["amqp"]), str(management) if management else None, str(found["database"]))

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
@@ -55,6 +56,12 @@ class Servers:
     amqp: str
     rabbitmq_management: str | None
     database: str
+
+
+def servers_of(running: Mapping[str, object]) -> Servers:
+    """Those that the `runtime.json` of a running platform names."""
+    management = running["rabbitmq_management"]
+    return Servers(str(running["amqp"]), str(management) if management else None, str(running["database"]))
 
 
 @dataclass(frozen=True)

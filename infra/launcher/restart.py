@@ -12,7 +12,7 @@ from broker.migrate import MigrationError, migrate_all
 from infra.launcher.control import ask
 from infra.launcher.failure import Failure
 from infra.launcher.progress import Progress
-from infra.launcher.provision import Servers, provision_login, provision_platform, provision_service
+from infra.launcher.provision import Servers, provision_login, provision_platform, provision_service, servers_of
 from infra.launcher.services import BUSINESS
 from infra.launcher.state import State
 from infra.launcher.status import runtime
@@ -29,8 +29,7 @@ def restart(state: State, progress: Progress, names: Sequence[str]) -> int:
     if unknown := [name for name in names if name not in running]:
         raise Failure(f"There is no {unknown[0]} to restart; there is {', '.join(running)}.")
     wanted = [name for name in running if not names or name in names]
-    management = found["rabbitmq_management"]
-    servers = Servers(str(found["amqp"]), str(management) if management else None, str(found["database"]))
+    servers = servers_of(found)
     with progress.step("Preparing the servers", "Logins, exchanges and tables are as this version needs them"):
         _prepare(state, servers, wanted)
     for name in wanted:

@@ -13,9 +13,11 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
+from uuid import UUID
 
 import asyncpg
 
+from broker.erasures import listed, replay
 from infra.launcher.at_hand import servers_at_hand
 from infra.launcher.failure import Failure
 from infra.launcher.kept import DATABASE, DEFINITIONS, Kept, look_into
@@ -27,10 +29,7 @@ from infra.launcher.schemas import drop_database, make_database, make_schema
 from infra.launcher.state import State
 from infra.launcher.status import runtime
 
-Erasures = dict[str, list[asyncpg.Record]]
-"""Who was erased, and when, by schema."""
 _OTHERS = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
-_WITH_ERASURES = "SELECT schemaname FROM pg_tables WHERE tablename = 'erasures'"
 
 
 def restore(state: State, progress: Progress, folder: Path, keys: Path | None) -> int:
@@ -78,14 +77,13 @@ async def put_back(servers: Servers, progress: Progress, kept: Kept, password: C
     return before
 
 
-async def _erasures(url: str) -> Erasures:
+async def _erasures(url: str) -> set[UUID]:
     """Of the database that is about to be replaced, where nobody else may be at work."""
     connection = await _connect(url)
     try:
         if others := await connection.fetchval(_OTHERS):
             raise Failure(f"{others} sessions are open in the database; stop the services, then restore.")
-        schemas = [row["schemaname"] for row in await connection.fetch(_WITH_ERASURES)]
-        return {schema: await connection.fetch(f'TABLE "{schema}".erasures') for schema in schemas}
+        return await listed(connection)
     finally:
         await connection.close()
 
@@ -110,16 +108,11 @@ async def _check(url: str, kept: Kept) -> None:
         await connection.close()
 
 
-async def _erase_again(url: str, erased: Erasures) -> None:
+async def _erase_again(url: str, erased: set[UUID]) -> None:
     """What the keys' backup still has of somebody who was erased, before it was made or after it, goes."""
     connection = await _connect(url)
     try:
-        for row in await connection.fetch(_WITH_ERASURES):
-            table = f'"{row["schemaname"]}".erasures'
-            known = [tuple(one) for one in erased.get(row["schemaname"], [])]
-            await connection.executemany(f"INSERT INTO {table} VALUES ($1, $2) ON CONFLICT DO NOTHING", known)  # noqa: S608
-            people = f'"{row["schemaname"]}".person_keys'
-            await connection.execute(f"DELETE FROM {people} WHERE person IN (SELECT person FROM {table})")  # noqa: S608
+        await replay(connection, erased)
     finally:
         await connection.close()
 

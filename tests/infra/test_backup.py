@@ -25,8 +25,6 @@ from tests.support.servers import RealServers
 pytestmark = pytest.mark.servers
 ANN, BOB = UUID(int=1), UUID(int=2)
 _PEOPLE = """
-CREATE TABLE person_keys (person uuid PRIMARY KEY, wrapped bytea NOT NULL);
-CREATE TABLE erasures (person uuid PRIMARY KEY, erased_at timestamptz NOT NULL DEFAULT now());
 INSERT INTO person_keys VALUES ('00000000-0000-0000-0000-000000000001', 'key of Ann');
 INSERT INTO person_keys VALUES ('00000000-0000-0000-0000-000000000002', 'key of Bob')
 """
