@@ -1,7 +1,6 @@
 """Every service gets a broker login and a database role of its own, and no more rights than it needs, at each start."""
 
 import asyncio
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
@@ -10,43 +9,11 @@ import aio_pika
 
 from broker.shared import ensure
 from infra.launcher.management import Management
+from infra.launcher.rights import Rights, rights_of
 from infra.launcher.schemas import make_schema
 from infra.launcher.state import State
 
 DATABASE = "hedgerow"
-# What a login may configure, write and read; {service} is its own name. Nobody writes to the default exchange, and
-# nobody but who starts the platform makes or removes what is shared.
-_OWN = r"{service}|{service}\..*|amq\.gen-.*"
-_BOUND = r"requests|replies|commands|events|presence|returns|events\.history"
-_RIGHTS = {
-    "configure": rf"^({_OWN})$",
-    "write": r"^(?!amq\.default$).*$",
-    "read": rf"^({_OWN}|{_BOUND})$",
-}
-# The edge alone binds its own exchange: a direct one knows no rights by routing key.
-_EDGE_RIGHTS = {**_RIGHTS, "read": rf"^({_OWN}|{_BOUND}|front-door|presence\.manifests)$"}
-# What a login may publish (write) and bind to (read) by routing key: it answers, does, says and is present under its
-# own name only; what failed comes home to its own queues only, or events could be forged on that way. Edges alone say
-# which manifests they accepted and what they refused.
-_OWN_QUEUES = r"^[^.]+\.{service}\..*$"
-_TOPIC_RIGHTS = {
-    "requests": (".*", r"^(suspects\.)?{service}(\..*)?$"),
-    "commands": (".*", r"^{service}\..*$"),
-    "events": (r"^{service}\..*$", ".*"),
-    "presence": (r"^presence\.((hello|beat|bye)\.{service}|roll-call)$", ".*"),
-    "retries": (_OWN_QUEUES, "^$"),
-    "returns": (_OWN_QUEUES, _OWN_QUEUES),
-    "dead-letters": (r"^{service}\..*$", "^$"),
-}
-_EDGE_TOPIC_RIGHTS = {
-    "requests": (".*", "^$"),
-    "commands": ("^$", "^$"),
-    "events": ("^$", ".*"),
-    "presence": (r"^presence\.(roll-call|(accepted|refused)\..*)$", ".*"),
-    "retries": ("^$", "^$"),
-    "returns": ("^$", "^$"),
-    "dead-letters": ("^$", "^$"),
-}
 
 
 @dataclass(frozen=True)
@@ -106,14 +73,15 @@ def permit(administrator: str, service: str, amqp_url: str) -> None:
     login, password = login_of(amqp_url)
     vhost = vhost_of(amqp_url)
     with Management(administrator) as management:
-        management.make_login(login, password)
-        rights = _EDGE_RIGHTS if service == "edge" else _RIGHTS
-        management.permit(
-            login, vhost, **{right: names.replace("{service}", service) for right, names in rights.items()}
-        )
-        for exchange, (write, read) in (_EDGE_TOPIC_RIGHTS if service == "edge" else _TOPIC_RIGHTS).items():
-            write, read = (keys.replace("{service}", re.escape(service)) for keys in (write, read))
-            management.permit_topics(login, vhost, exchange, write=write, read=read)
+        give_login(management, login, password, vhost=vhost, rights=rights_of(service))
+
+
+def give_login(management: Management, login: str, password: str, *, vhost: str, rights: Rights) -> None:
+    """Make or renew a login that has these rights in the virtual host, and no others in it."""
+    management.make_login(login, password)
+    for exchange, (write, read) in rights.topics.items():
+        management.permit_topics(login, vhost, exchange, write=write, read=read)
+    management.permit(login, vhost, configure=rights.configure, write=rights.write, read=rights.read)
 
 
 def provision_schema(state: State, servers: Servers, service: str) -> str:
