@@ -42,6 +42,9 @@ class FrontDoor:
                     await self._bind(wire, record.name, _topics(record))
 
     async def _bind(self, wire: Wire, service: str, topics: tuple[str, ...]) -> None:
+        if not topics:
+            self._bound.pop(service, None)
+            return
         now = asyncio.get_running_loop().time()
         if self._bound.get(service, ()) == topics or now < self._not_before.get(service, -math.inf):
             return

@@ -113,6 +113,29 @@ async def test_an_accepted_operation_is_bound_and_bound_again_after_a_loss(
     await is_bound(broker, to=True)
 
 
+async def test_a_service_that_gives_up_all_operations_leaves_the_door_at_work(
+    stack: AsyncExitStack, servers: RealServers, amqp: str
+) -> None:
+    broker = Broker(servers, amqp)
+    stack.callback(broker.close)
+    await answering(stack, amqp)
+    door = await opened(stack, amqp, PARROT)
+    await is_bound(broker, to=True)
+    say_hello(door, Manifest(service="parrot", version="2"))
+    await eventually(lambda: forgotten(door, "parrot"), within=10)
+    say_hello(door, PARROT)
+    await eventually(lambda: forgotten(door, "parrot", is_so=False), within=10)
+
+
+def say_hello(door: FrontDoor, manifest: Manifest) -> None:
+    hello = Hello(instance=new_id(), manifest=manifest, started_at=datetime.now(UTC))
+    assert door._registry.hello(hello, login="edge", now=time.monotonic())
+
+
+async def forgotten(door: FrontDoor, service: str, *, is_so: bool = True) -> bool:
+    return (service not in door._bound) is is_so
+
+
 async def test_a_service_without_a_queue_is_bound_when_it_has_one(
     stack: AsyncExitStack, servers: RealServers, amqp: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
