@@ -65,6 +65,16 @@ logs *args:
 run *args:
     @exec {{ launcher }} run "$@"
 
+# Make a plug-in's accounts with few rights: NAME --hears 'orders.#' --routes /NAME (--asks, --commands; --renew)
+[no-exit-message]
+grant *args:
+    @{{ launcher }} grant "$@"
+
+# Take a plug-in's accounts back: NAME (--drop-data: its tables and queues, too)
+[no-exit-message]
+revoke *args:
+    @{{ launcher }} revoke "$@"
+
 # Run the tests on a real RabbitMQ and PostgreSQL
 [no-exit-message]
 test *args:

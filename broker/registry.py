@@ -1,9 +1,9 @@
 """Who is there, and who may claim what.
 
 Promise: pure bookkeeping, fed with presence messages and a clock. A service speaks only for itself (the broker vouches
-for the login), declares operations only under its own name, and never gets a path that another service holds; whatever
-is refused is listed in `refused`. The newest manifest counts, in whatever order they come. A service that is away stays
-known.
+for the login), declares operations only under its own name, and never gets a path that another service holds or that
+its login does not reach; whatever is refused is listed in `refused`. The newest manifest counts, in whatever order they
+come. A service that is away stays known.
 """
 
 import math
@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from uuid import UUID
 
+from broker.logins import may_claim, prefixes_of, service_of
 from broker.telemetry import REFUSED_CLAIMS, log
 from contracts.presence import Beat, Bye, Hello, Manifest, Offer
 
@@ -88,7 +89,7 @@ class Registry:
             self._refuse(name, login, f"the service {name}", "the login belongs to another service")
             return False
         known = self.services.get(name)
-        if known is not None and manifest.digest == known.manifest.digest:
+        if known is not None and (manifest.digest, login) == (known.manifest.digest, known.login):
             known.newest = max(newest, known.newest)
         elif known is None or (newest, manifest.digest) > (known.newest, known.manifest.digest):
             instances = known.instances if known is not None else {}
@@ -148,7 +149,7 @@ class Registry:
                 del record.instances[instance.id]
 
     def _speaks_for(self, login: str, service: str) -> bool:
-        return login in self._trusted or login.partition("@")[0] == service
+        return login in self._trusted or service_of(login) == service
 
     def _hand_out(self, newcomer: ServiceRecord) -> None:
         """Give the newcomer what it may have, then everybody else what was refused and has become free."""
@@ -165,10 +166,15 @@ class Registry:
             return False
         if offer.http is None:
             return True
-        reason = self._taken(name, offer.http.path)
+        reason = self._out_of_reach(login, offer.http.path) or self._taken(name, offer.http.path)
         if reason is not None:
             self._refuse(name, login, f"{offer.http.method} {offer.http.path}", reason)
         return reason is None
+
+    def _out_of_reach(self, login: str, path: str) -> str | None:
+        if login in self._trusted or may_claim(login, path):
+            return None
+        return f"the path is not granted by its login, which has {' and '.join(prefixes_of(login) or ['none'])}"
 
     def _taken(self, name: str, path: str) -> str | None:
         """Why the service may not have the path, if so."""

@@ -31,6 +31,9 @@ TIERS = {"1s": 1, "10s": 10, "1m": 60, "10m": 600}
 
 _EXCHANGES = {REQUESTS, COMMANDS, EVENTS, PRESENCE, RETRIES, RETURNS, DEAD_LETTERS}
 
+SHARED = frozenset({*_EXCHANGES, REPLIES, FRONT_DOOR, *map("retries.{}".format, TIERS), EVENT_HISTORY, MANIFESTS})
+"""What all services share, by name."""
+
 # At-least-once dead-lettering silently isn't unless the overflow rejects.
 _CERTAIN_DEAD_LETTERING = {"x-dead-letter-strategy": "at-least-once", "x-overflow": "reject-publish"}
 

@@ -50,7 +50,7 @@ class Watcher:
         self._owner = owner
         self._voice = Voice(publisher)
         self._publishing = publisher.link
-        self._kept: dict[str, str] = {}
+        self._kept: dict[str, tuple[str, str]] = {}
         self._called_at = -math.inf
         self._replayed = asyncio.Event()
         self._asking: Channel | None = None
@@ -124,7 +124,7 @@ class Watcher:
             return
         with contextlib.suppress(ValidationError):  # the markers of other edges
             accepted = Accepted.model_validate_json(message.body)
-            self._kept[accepted.manifest.service] = accepted.manifest.digest
+            self._kept[accepted.manifest.service] = (accepted.manifest.digest, accepted.login)
             self.registry.accept(accepted.manifest, login=accepted.login, newest=accepted.newest)
 
     def _hear(self, message: Delivery | Returned) -> None:
@@ -156,9 +156,9 @@ class Watcher:
         if is_new:
             self._tell_refusals(hello.manifest.service, login)
         record = self.registry.services[hello.manifest.service]
-        digest = record.manifest.digest
-        if self._kept.get(record.name) != digest:
-            self._kept[record.name] = digest
+        kept = (record.manifest.digest, record.login)
+        if self._kept.get(record.name) != kept:
+            self._kept[record.name] = kept
             accepted = Accepted(login=record.login, manifest=record.manifest, newest=record.newest)
             self._soon(self._voice.say(accepted, f"{Accepted.topic}.{record.name}"))
 

@@ -81,6 +81,10 @@ def _run(arguments: argparse.Namespace, state: State) -> int:
             from infra.launcher.restart import restart
 
             return restart(state, Progress(state.logs / "launcher.log"), arguments.names)
+        case "grant" | "revoke":
+            from infra.launcher import granting
+
+            return granting.grant_or_revoke(state, arguments)
         case "logs":
             from infra.launcher.status import show_log
 
@@ -124,6 +128,15 @@ def _parser() -> argparse.ArgumentParser:
     run = commands.add_parser("run", help="plug in a service from one file")
     run.add_argument("file", type=Path, nargs="?")
     run.add_argument("--name", help="the service's name (default: the file's)")
+    grant = commands.add_parser("grant", help="make a plug-in's accounts, with only the rights that are named")
+    for option, what in (("hears", "events"), ("commands", "commands of others"), ("asks", "operations of others")):
+        grant.add_argument(f"--{option}", action="append", default=[], metavar="PATTERN", help=f"{what}: orders.#")
+    grant.add_argument("--routes", action="append", default=[], metavar="/PREFIX", help="below what its paths are")
+    grant.add_argument("--renew", action="store_true", help="give a new password, and the rights that are named now")
+    revoke = commands.add_parser("revoke", help="take a plug-in's accounts back")
+    revoke.add_argument("--drop-data", action="store_true", help="and its tables and queues with what is in them")
+    for command in (grant, revoke):
+        command.add_argument("name", help="the plug-in's")
     logs = commands.add_parser("logs", help="what a process wrote")
     logs.add_argument("name", nargs="?")
     logs.add_argument("--follow", "-f", action="store_true", help="go on until Ctrl-C")

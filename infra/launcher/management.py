@@ -51,13 +51,27 @@ class Management:
     def drop_vhost(self, vhost: str) -> None:
         """Remove a virtual host with everything in it, and the logins that were made for it (`<service>@<vhost>`)."""
         self._call("DELETE", f"vhosts/{_name(vhost)}")
-        for user in self._call("GET", "users?columns=name").json():
-            if user["name"].endswith(f"@{vhost}"):
-                self._call("DELETE", f"users/{_name(user['name'])}")
+        for login in self.logins():
+            if login.endswith(f"@{vhost}"):
+                self.drop_login(login)
 
     def make_login(self, login: str, password: str) -> None:
         """A login without any rights yet; an existing one gets the password."""
         self._call("PUT", f"users/{_name(login)}", {"password": password, "tags": ""})
+
+    def logins(self) -> list[str]:
+        """All there are, of whatever virtual host."""
+        return [user["name"] for user in self._call("GET", "users?columns=name").json()]
+
+    def drop_login(self, login: str) -> None:
+        """Remove a login with its rights; the broker closes its connections."""
+        self._call("DELETE", f"users/{_name(login)}")
+
+    def drop_queues(self, vhost: str, *, prefix: str) -> None:
+        """Remove the queues whose names begin so, with what waits in them; exclusive ones go with their connections."""
+        for queue in self._call("GET", f"queues/{_name(vhost)}?columns=name,exclusive").json():
+            if queue["name"].startswith(prefix) and not queue["exclusive"]:
+                self._call("DELETE", f"queues/{_name(vhost)}/{_name(queue['name'])}")
 
     def permit(self, login: str, vhost: str, *, configure: str, write: str, read: str) -> None:
         """What a login may declare, publish to and consume from, as regular expressions over names."""

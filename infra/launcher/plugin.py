@@ -1,18 +1,16 @@
 """`run`: a service from one file anywhere, plugged into the platform that runs here."""
 
 import os
-import re
 import sys
 from pathlib import Path
 
 from infra.launcher.failure import Failure
+from infra.launcher.granting import servers_of
+from infra.launcher.grants import is_granted
+from infra.launcher.names import check_name
 from infra.launcher.plugged_in import note_plugin
-from infra.launcher.provision import Servers, provision_service
-from infra.launcher.services import BUSINESS
+from infra.launcher.provision import provision_service
 from infra.launcher.state import REPOSITORY, State, any_free_port
-from infra.launcher.status import runtime
-
-_RESERVED = {*BUSINESS, "edge", "gateway", "hedgerow"}
 
 
 def run_plugin(state: State, file: Path | None, *, name: str | None) -> int:
@@ -22,13 +20,13 @@ def run_plugin(state: State, file: Path | None, *, name: str | None) -> int:
     if not file.is_file():
         raise Failure(f"There is no file {file}.")
     service = name or file.stem.replace("_", "-")
-    if not re.fullmatch(r"[a-z][a-z0-9-]{0,40}", service):
-        raise Failure(f"{service!r} can't be a service's name: use small letters, digits and hyphens (--name).")
-    if service in _RESERVED:
-        raise Failure(f"{service} is a name of the platform's own; choose another with --name.")
-    found = runtime(state)
-    management = found["rabbitmq_management"]
-    servers = Servers(str(found["amqp"]), str(management) if management else None, str(found["database"]))
+    servers = servers_of(state)
+    check_name(service, servers)
+    if is_granted(servers, service):
+        raise Failure(
+            f"{service} has a grant: start it with the addresses that ./justw grant printed, or take them back with "
+            f"./justw revoke {service}."
+        )
     accounts = provision_service(state, servers, service)
     metrics = any_free_port()
     os.environ |= {

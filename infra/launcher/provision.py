@@ -88,7 +88,7 @@ def provision_schema(state: State, servers: Servers, service: str) -> str:
     """A service's database address: a role that owns one schema, its search path, and can touch no other."""
     role = role_for(servers.database, service)
     password = state.secret(f"postgresql.{role}")
-    make_schema(servers.database, role=role, password=password, schema=_schema(service))
+    make_schema(servers.database, role=role, password=password, schema=schema_of(service))
     return with_login(servers.database, role, password)
 
 
@@ -101,10 +101,11 @@ def login_for(amqp: str, service: str) -> str:
 def role_for(database: str, service: str) -> str:
     """A service's database role, told apart from those of other databases on the same server."""
     name = urlsplit(database).path.lstrip("/")
-    return _schema(service) if name == DATABASE else f"{_schema(service)}@{name}"
+    return schema_of(service) if name == DATABASE else f"{schema_of(service)}@{name}"
 
 
-def _schema(service: str) -> str:
+def schema_of(service: str) -> str:
+    """The name of a service's schema."""
     return service.replace("-", "_")
 
 

@@ -1,19 +1,27 @@
 """Databases, roles and schemas of PostgreSQL: whoever owns one schema can neither see nor touch another."""
 
 import asyncio
-import threading
 from collections.abc import Coroutine
-from typing import Any
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 
 from infra.launcher.failure import Failure
 
+T = TypeVar("T")
+
 
 def make_schema(administrator: str, *, role: str, password: str, schema: str) -> None:
     """A role that may log in, and the one schema it owns and works in; an existing role gets the password."""
     _finish(_make_schema(administrator, role, password, schema))
+
+
+def retire_role(administrator: str, *, role: str, schema: str, drop_data: bool) -> bool:
+    """Nobody logs in as the role that owns this schema any more, and whoever has is put out. The schema stays, unless
+    its data are dropped. Answers whether there was something to do; a role without such a schema is somebody else's."""
+    return _finish(_retire_role(administrator, role, schema, drop_data))
 
 
 def make_database(administrator: str, name: str, *, template: str = "template1") -> str:
@@ -41,6 +49,25 @@ async def _make_schema(administrator: str, role: str, password: str, schema: str
             await _format(connection, "REVOKE ALL ON DATABASE %I FROM PUBLIC", None)
             await _format(connection, "GRANT CONNECT ON DATABASE %I TO %I", None, role)
             await connection.execute("REVOKE ALL ON SCHEMA public FROM PUBLIC")
+    finally:
+        await connection.close()
+
+
+async def _retire_role(administrator: str, role: str, schema: str, drop_data: bool) -> bool:
+    owners = "SELECT rolcanlogin FROM pg_roles r JOIN pg_namespace n ON n.nspowner = r.oid"
+    connection = await _connect(administrator)
+    try:
+        can_log_in = await connection.fetchval(f"{owners} WHERE rolname = $1 AND nspname = $2", role, schema)
+        if can_log_in is None:
+            return False
+        await _format(connection, "ALTER ROLE %I NOLOGIN PASSWORD NULL", role)
+        await connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = $1", role)
+        if drop_data:
+            async with connection.transaction():
+                await _format(connection, "DROP SCHEMA %I CASCADE", schema)
+                await _format(connection, "REVOKE ALL ON DATABASE %I FROM %I", None, role)
+                await _format(connection, "DROP ROLE %I", role)
+        return bool(can_log_in) or drop_data
     finally:
         await connection.close()
 
@@ -85,18 +112,7 @@ async def _connect(url: str) -> "asyncpg.Connection[asyncpg.Record]":
             raise Failure("PostgreSQL did not become ready within 30 s.")
 
 
-def _finish(work: Coroutine[Any, Any, None]) -> None:
+def _finish(work: Coroutine[Any, Any, T]) -> T:
     """Run asynchronous work to its end, also where a loop runs already (a test): in a thread with a loop of its own."""
-    failures: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            asyncio.run(work)
-        except BaseException as error:
-            failures.append(error)
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    thread.join()
-    if failures:
-        raise failures[0]
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, work).result()

@@ -48,12 +48,14 @@ def test_a_service_that_says_hello_is_known_with_what_it_offers(registry: Regist
     assert not registry.services["catalog"].is_away
 
 
-@pytest.mark.parametrize("login", ["catalog", "catalog@shop", "edge"])
+@pytest.mark.parametrize("login", ["catalog", "catalog@shop", "catalog:/products@shop", "edge"])
 def test_for_a_service_speak_its_logins_and_trusted_ones(registry: Registry, login: str) -> None:
     assert registry.hello(hello(PRODUCTS), login=login, now=0)
 
 
-@pytest.mark.parametrize("login", ["orders", "catalogue", "catalog2@shop", "shop@catalog", "", "@catalog"])
+@pytest.mark.parametrize(
+    "login", ["orders", "catalogue", "catalog2@shop", "shop@catalog", "shop:/catalog", "", "@catalog", ":catalog"]
+)
 def test_a_login_of_another_service_is_refused_and_listed_once(registry: Registry, login: str) -> None:
     for _ in range(3):
         assert not registry.hello(hello(PRODUCTS), login=login, now=0)
@@ -84,6 +86,42 @@ def test_a_path_that_another_service_holds_is_refused_and_listed_once(registry: 
         registry.hello(hello(manifest("plug", offer("plug.x.v1", path)), minute=minute), login="plug", now=0)
     assert topics(registry) == {"catalog.get-product.v1"}
     assert claims(registry) == [("plug", f"GET {path}")]
+
+
+@pytest.mark.parametrize("path", ["/points", "/points/{id}", "/points/of/{id}", "/rewards/"])
+def test_a_login_with_prefixes_claims_what_is_below_them(registry: Registry, path: str) -> None:
+    plug = hello(manifest("plug", offer("plug.x.v1", path)))
+    assert registry.hello(plug, login="plug:/points,/rewards@shop", now=0)
+    assert (topics(registry), claims(registry)) == ({"plug.x.v1"}, [])
+
+
+@pytest.mark.parametrize(
+    ("login", "path"),
+    [
+        ("plug:/points", "/pointsmith"),
+        ("plug:/points", "/rewards/points"),
+        ("plug:/points/of", "/points"),
+        ("plug:/points/of", "/points/{id}"),
+        ("plug:", "/plug"),
+        ("plug:@shop", "/plug"),
+    ],
+)
+def test_a_login_with_prefixes_claims_nothing_else_and_that_is_listed(
+    registry: Registry, login: str, path: str
+) -> None:
+    claimed = manifest("plug", offer("plug.x.v1", path), offer("plug.y.v1"))
+    registry.hello(hello(claimed), login=login, now=0)
+    assert (topics(registry), claims(registry)) == ({"plug.y.v1"}, [("plug", f"GET {path}")])
+    assert registry.refused[0].reason.startswith("the path is not granted by its login")
+
+
+def test_what_was_claimed_with_another_login_is_looked_at_anew(registry: Registry) -> None:
+    same = manifest("plug", offer("plug.x.v1", "/anything"))
+    registry.hello(hello(same), login="plug", now=0)
+    registry.hello(hello(same, minute=1), login="plug:/points", now=1)
+    assert topics(registry) == set()
+    registry.hello(hello(same, minute=2), login="plug:/anything", now=2)
+    assert topics(registry) == {"plug.x.v1"}
 
 
 def test_a_held_path_stays_held_while_its_service_is_away(registry: Registry) -> None:

@@ -1,12 +1,13 @@
 """A service in one file of somebody else's folder, plugged in while the platform runs: the README's own example."""
 
 import asyncio
+import os
 import re
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +87,23 @@ def test_a_name_of_the_platform_is_refused(platform: Platform, tmp_path: Path, n
     assert f"{name} is a name of the platform's own" in done.stderr
 
 
+async def test_a_granted_plug_in_gets_what_was_granted_until_it_is_revoked(
+    platform: Platform, staff: Customer, customer: Customer, tmp_path: Path
+) -> None:
+    done = platform.launcher("grant", "thief", "--routes", "/thief")
+    accounts = dict(re.findall(r"^(HEDGEROW_\w+)='(.*)'$", done.stdout, re.MULTILINE))
+    greedy = THIEF.replace("/products/{sku}", "/free/{sku}")  # nobody's, and not granted
+    with started(tmp_path / "thief.py", greedy, sys.executable, "thief.py", told=accounts):
+        assert "thief has a grant" in platform.launcher("run", str(tmp_path / "thief.py")).stderr
+        await eventually(lambda: gets(customer, "/thief/prices", 200), within=20)
+        claims = {(claim["claim"], claim["reason"]) for claim in (await staff.get("/services"))["refused"]}
+        assert ("GET /free/{sku}", "the path is not granted by its login, which has /thief") in claims
+        await gets(customer, "/free/x", 404)
+        assert platform.launcher("revoke", "thief", "--drop-data").returncode == 0
+        await eventually(lambda: gets(customer, "/thief/prices", 404), within=5)
+    assert "nothing to take from thief" in platform.launcher("revoke", "thief").stderr
+
+
 def readme_example() -> str:
     """The Python code under the README's heading "Plug in a service"."""
     section = (REPOSITORY / "README.md").read_text().partition("## Plug in a service")[2].partition("\n## ")[0]
@@ -94,12 +112,16 @@ def readme_example() -> str:
     return str(found[0])
 
 
+def plugged_in(platform: Platform, file: Path, text: str) -> AbstractContextManager[Process]:
+    """The file's process, started by `run`."""
+    return started(file, text, sys.executable, "-m", "infra.launcher", "run", file.name, told=platform.environment)
+
+
 @contextmanager
-def plugged_in(platform: Platform, file: Path, text: str) -> Iterator[Process]:
-    """The file's process, started by `run` in the file's folder; what it says goes to a `.out` beside it."""
+def started(file: Path, text: str, *command: str, told: Mapping[str, str]) -> Iterator[Process]:
+    """The file's process, started in the file's folder; what it says goes to a `.out` beside it."""
     file.write_text(text)
-    command = [sys.executable, "-m", "infra.launcher", "run", file.name]
-    environment = platform.environment | {"PYTHONPATH": str(REPOSITORY)}
+    environment = {**os.environ, **told, "PYTHONPATH": str(REPOSITORY)}
     with file.with_suffix(".out").open("w") as out:
         process = subprocess.Popen(command, cwd=file.parent, env=environment, stdout=out, stderr=subprocess.STDOUT)
     try:
