@@ -3,22 +3,15 @@
 import argparse
 
 from infra.launcher.grants import Grant, grant, revoke
-from infra.launcher.provision import Servers
+from infra.launcher.provision import servers_of
 from infra.launcher.rights import Dealings
 from infra.launcher.state import State
 from infra.launcher.status import runtime
 
 
-def servers_of(state: State) -> Servers:
-    """Those of the platform that runs here. Raises `Failure` when none does."""
-    found = runtime(state)
-    management = found["rabbitmq_management"]
-    return Servers(str(found["amqp"]), str(management) if management else None, str(found["database"]))
-
-
 def grant_or_revoke(state: State, arguments: argparse.Namespace) -> int:
     """Do what the command line says, and tell what comes next. Raises `Failure`."""
-    servers, name = servers_of(state), arguments.name
+    servers, name = servers_of(runtime(state)), arguments.name
     if arguments.command == "revoke":
         revoke(servers, name, drop_data=arguments.drop_data)
         print(f"{name} can't log in any more, and its routes are free.")

@@ -5,12 +5,12 @@ import sys
 from pathlib import Path
 
 from infra.launcher.failure import Failure
-from infra.launcher.granting import servers_of
 from infra.launcher.grants import is_granted
 from infra.launcher.names import check_name
 from infra.launcher.plugged_in import note_plugin
-from infra.launcher.provision import provision_service
+from infra.launcher.provision import provision_service, servers_of
 from infra.launcher.state import REPOSITORY, State, any_free_port
+from infra.launcher.status import runtime
 
 
 def run_plugin(state: State, file: Path | None, *, name: str | None) -> int:
@@ -20,7 +20,7 @@ def run_plugin(state: State, file: Path | None, *, name: str | None) -> int:
     if not file.is_file():
         raise Failure(f"There is no file {file}.")
     service = name or file.stem.replace("_", "-")
-    servers = servers_of(state)
+    servers = servers_of(runtime(state))
     check_name(service, servers)
     if is_granted(servers, service):
         raise Failure(

@@ -43,6 +43,7 @@ PLATFORM = {
             "payments.payment-requires-action.v1",
             "payments.payment-voided.v1",
             "payments.refund-failed.v1",
+            "users.user-erased.v1",
         ),
         commands=(
             "catalog.commit-stock.v1",
