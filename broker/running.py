@@ -35,6 +35,7 @@ from broker.logs import SHIP_TO, BadCollectorError, configure_logging
 from broker.master_keys import MasterKeyError
 from broker.migrate import MigrationError, migrate
 from broker.outbox import Origin
+from broker.permitted import find_out
 from broker.presence import Herald
 from broker.reconnecting import BrokerAwayError, LoginRefusedError, Reconnecting
 from broker.relay import Relay
@@ -83,6 +84,7 @@ async def running(
     link, carrier = Link(amqp_url, name=f"{service.name} queues and presence"), Carrier(amqp_url, name=service.name)
     publisher, publishing = carrier.publisher, carrier.publishing
     lasting = traced.publishing(publisher)
+    link.on_connect(partial(find_out, service.manifest()))
     liveness = Liveness(publisher)
     requester = traced.asking(carrier.requester(owner=service.name))
     answering = traced.answering(Answering(service, database, requester), service.name)
@@ -152,7 +154,10 @@ def run(service: Service) -> None:
     except ToldToStopError:
         sys.exit(0)
     except LoginRefusedError as error:
-        sys.exit(f"{service.name}: {error}. A service needs the login of its own name (./justw run FILE --name NAME).")
+        sys.exit(
+            f"{service.name}: {error}. It needs a login of its own name with the rights for what it hears and says: "
+            "./justw up, run or grant gives it (docs/plug-ins.md)."
+        )
     except BrokerAwayError as error:
         sys.exit(f"{service.name}: {error}; is HEDGEROW_AMQP_URL right?")
     except (OSError, DBAPIError, asyncpg.PostgresError, DatabaseAwayError) as error:

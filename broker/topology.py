@@ -11,7 +11,7 @@ from typing import Any
 from pamqp.base import Frame
 from pamqp.commands import Exchange, Queue
 
-from contracts.presence import Manifest
+from contracts.presence import Beat, Bye, Hello, Manifest
 
 REQUESTS = "requests"
 FRONT_DOOR = "front-door"
@@ -71,6 +71,21 @@ def tidings_queue(owner: str, token: str) -> str:
 def work_queue(service: str, topic: str) -> str:
     """Where a service's share of a topic's events or commands waits."""
     return topic if topic.startswith(f"{service}.") else f"{service}.{topic}"
+
+
+def published(manifest: Manifest) -> list[tuple[str, str]]:
+    """To which exchanges an instance of a service is going to publish, and with which routing keys."""
+    service = manifest.service
+    queues = [work_queue(service, topic) for topic in manifest.hears]
+    failed = [(RETRIES, way_home(tier, queue)) for queue in queues for tier in TIERS]
+    return [
+        *((PRESENCE, f"{kind.topic}.{service}") for kind in (Hello, Beat, Bye)),
+        *((EVENTS if said.kind == "event" else COMMANDS, said.topic) for said in manifest.says),
+        *((RETURNS, way_home("parked", queue)) for queue in queues),
+        *((DEAD_LETTERS, queue) for queue in queues),
+        *failed,
+        *([(REQUESTS, suspects_key(service)), (REPLIES, "")] if manifest.offers else []),
+    ]
 
 
 def tier_queue(tier: str) -> str:
