@@ -177,7 +177,7 @@ def test_a_service_that_can_not_start_says_why_in_one_sentence(
     environment = {**os.environ, "HEDGEROW_AMQP_URL": amqp, "HEDGEROW_DATABASE_URL": database, variable: address}
     environment = {name: value for name, value in environment.items() if value}
     ended = subprocess.run(
-        [sys.executable, "-m", "workers.orders"],
+        [sys.executable, "-m", "workers.catalog"],
         env=environment,
         capture_output=True,
         text=True,

@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, ClassVar
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -150,15 +151,30 @@ async def test_the_service_judges_the_fields(amqp: str) -> None:
 async def test_a_lost_connection_is_made_again(amqp: str, servers: RealServers) -> None:
     async with serving(plug(), amqp_url=amqp, database_url=None), client_of(amqp) as client:
         await answers(client, 200)
-        await close_connections(servers, amqp)
-        await eventually(lambda: missing_now(client, "broker"))
-        assert (await client.get("/healthz")).status_code == 200
-        assert (await client.get("/greetings/Ann")).status_code == 503
+        async with nobody_let_in(servers, amqp):
+            await eventually(lambda: missing_now(client, "broker"))
+            assert (await client.get("/healthz")).status_code == 200
+            assert (await client.get("/greetings/Ann")).status_code == 503
         await eventually(lambda: answers(client, 200), within=15)
 
 
 async def missing_now(client: httpx.AsyncClient, name: str) -> bool:
     return name in (await client.get("/readyz")).json()["missing"]
+
+
+@asynccontextmanager
+async def nobody_let_in(servers: RealServers, amqp: str) -> AsyncIterator[None]:
+    """Everybody is put out of the virtual host, and for as long as the block lasts nobody comes back."""
+    place = urlsplit(amqp)
+    rights = f"/api/permissions{place.path}/{place.username}"
+    async with httpx.AsyncClient(base_url=servers.rabbitmq_management) as management:
+        (await management.delete(rights)).raise_for_status()
+        try:
+            await close_connections(servers, amqp)
+            yield
+        finally:
+            everything = dict.fromkeys(("configure", "write", "read"), ".*")
+            (await management.put(rights, json=everything)).raise_for_status()
 
 
 async def close_connections(servers: RealServers, amqp: str) -> None:

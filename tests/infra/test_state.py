@@ -80,7 +80,7 @@ def test_what_is_no_port_is_refused(given: str, monkeypatch: pytest.MonkeyPatch)
 
 def test_the_edge_is_told_whatever_the_operator_sets_for_it() -> None:
     read = set(re.findall(r'"(HEDGEROW_\w+)"', (REPOSITORY / "edge_api" / "settings.py").read_text()))
-    by_the_launcher = {f"HEDGEROW_{name}" for name in ("AMQP_URL", "PORT", "TRUSTED_LOGINS", "KEYS_LOGIN")}
+    by_the_launcher = {f"HEDGEROW_{name}" for name in ("AMQP_URL", "PORT", "LISTEN_FD", "TRUSTED_LOGINS", "KEYS_LOGIN")}
     assert read - by_the_launcher == set(EDGE_SETTINGS)
 
 

@@ -49,7 +49,7 @@ async def test_the_readmes_example_hears_every_order_in_turn_and_is_missed_when_
 ) -> None:
     pids, sku = platform.pids, await staff.add_product(on_hand=1000)
     with plugged_in(platform, tmp_path / "sales.py", readme_example()) as plug_in:
-        await eventually(lambda: gets(customer, "/sales", 200), within=20)
+        await eventually(lambda: gets(customer, "/sales", 200), within=60)
         await eventually(lambda: is_heard(platform, "sales.orders.order-placed.v1"), within=10)
         placed = [(await customer.order(sku))["number"] for _ in range(20)]
         heard = await eventually(lambda: listed(customer, "/sales", len(placed)), within=10)
@@ -64,7 +64,7 @@ async def test_a_claim_to_anothers_route_is_refused_for_all_to_see(
 ) -> None:
     sku = await staff.add_product(on_hand=1)
     with plugged_in(platform, tmp_path / "thief.py", THIEF):
-        await eventually(lambda: gets(customer, "/thief/prices", 200), within=20)
+        await eventually(lambda: gets(customer, "/thief/prices", 200), within=60)
         refused = (await staff.get("/services"))["refused"]
         assert ("thief", "GET /products/{sku}", "the path is held by catalog") in {
             (claim["service"], claim["claim"], claim["reason"]) for claim in refused
@@ -95,7 +95,7 @@ async def test_a_granted_plug_in_gets_what_was_granted_until_it_is_revoked(
     greedy = THIEF.replace("/products/{sku}", "/free/{sku}")  # nobody's, and not granted
     with started(tmp_path / "thief.py", greedy, sys.executable, "thief.py", told=accounts):
         assert "thief has a grant" in platform.launcher("run", str(tmp_path / "thief.py")).stderr
-        await eventually(lambda: gets(customer, "/thief/prices", 200), within=20)
+        await eventually(lambda: gets(customer, "/thief/prices", 200), within=60)
         claims = {(claim["claim"], claim["reason"]) for claim in (await staff.get("/services"))["refused"]}
         assert ("GET /free/{sku}", "the path is not granted by its login, which has /thief") in claims
         await gets(customer, "/free/x", 404)

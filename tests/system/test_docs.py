@@ -28,7 +28,7 @@ async def test_the_loyalty_service_gives_points_for_orders_and_products_for_poin
     example = python_under("docs/plug-ins.md", "## A whole one")
     page = python_under("docs/plug-ins.md", "## Compositions")
     with plugged_in(platform, tmp_path / "loyalty.py", example.replace("service.run()", f"{page}\nservice.run()")):
-        await eventually(lambda: gets(customer, "/points", 200), within=20)
+        await eventually(lambda: gets(customer, "/points", 200), within=60)
         await eventually(lambda: is_heard(platform, "loyalty.orders.order-confirmed.v1"), within=10)
         async with heard(platform, "loyalty.#") as events:
             assert (await customer.settled(await customer.order(sku)))["status"] == "confirmed"
@@ -58,8 +58,8 @@ async def test_two_instances_of_the_loyalty_service_start_at_once_and_give_every
         plugged_in(platform, tmp_path / "one" / "loyalty.py", example),
         plugged_in(platform, tmp_path / "two" / "loyalty.py", example),
     ):
-        await eventually(lambda: says(tmp_path / "one" / "loyalty.out", "serving"), within=20)
-        await eventually(lambda: says(tmp_path / "two" / "loyalty.out", "serving"), within=20)
+        await eventually(lambda: says(tmp_path / "one" / "loyalty.out", "serving"), within=60)
+        await eventually(lambda: says(tmp_path / "two" / "loyalty.out", "serving"), within=60)
         orders = [await customer.order(sku) for _ in range(10)]
         assert [(await customer.settled(order))["status"] for order in orders] == ["confirmed"] * 10
         await eventually(lambda: has_points(customer, "/points", 10), within=5)
@@ -73,7 +73,7 @@ async def test_a_plug_in_that_comes_back_without_its_routes_lets_them_go(
     assert silent != example
     for text, while_there, afterwards in ((example, 200, 503), (silent, 404, 404)):
         with plugged_in(platform, tmp_path / "remnants.py", text) as plug_in:
-            await eventually(partial(gets, customer, "/remnants", while_there), within=20)
+            await eventually(partial(gets, customer, "/remnants", while_there), within=60)
             assert end(plug_in, signal.SIGINT) == 0
         await eventually(partial(gets, customer, "/remnants", afterwards), within=5)
 
