@@ -177,6 +177,7 @@ async def _serve(service: Service, amqp_url: str, database_url: str | None) -> i
     async with running(service, amqp_url=amqp_url, database_url=database_url, stop=stop) as it:
         gc.collect()
         gc.freeze()  # else a full collection stops everything for 50 ms, to find that the modules are still there
+        gc.enable()
         waits = [asyncio.create_task(stop.wait()), asyncio.create_task(it.stuck.wait())]
         with telling(it.gauges):
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)

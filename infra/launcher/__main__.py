@@ -4,9 +4,13 @@ import argparse
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from infra.launcher.failure import Failure
 from infra.launcher.state import State
+
+if TYPE_CHECKING:
+    from infra.launcher.progress import Progress
 
 
 def main() -> int:
@@ -28,9 +32,8 @@ def _run(arguments: argparse.Namespace, state: State) -> int:
     match arguments.command:
         case "up" | "down":
             from infra.launcher import up
-            from infra.launcher.progress import Progress
 
-            progress = Progress(state.logs / "launcher.log")
+            progress = _progress(state)
             if arguments.command == "down":
                 return up.down(state, progress)
             if arguments.detach:
@@ -56,31 +59,26 @@ def _run(arguments: argparse.Namespace, state: State) -> int:
 
             return run_plugin(state, arguments.file, name=arguments.name)
         case "rotate-key":
-            from infra.launcher.progress import Progress
             from infra.launcher.signing import rotate_key
 
-            return rotate_key(state, Progress(state.logs / "launcher.log"), leaked=arguments.leaked)
+            return rotate_key(state, _progress(state), leaked=arguments.leaked)
         case "rotate-master-key":
             from infra.launcher.master_key import rotate_master_key
-            from infra.launcher.progress import Progress
 
-            return rotate_master_key(state, Progress(state.logs / "launcher.log"))
+            return rotate_master_key(state, _progress(state))
         case "backup":
             from infra.launcher.backup import back_up
-            from infra.launcher.progress import Progress
 
-            return back_up(state, Progress(state.logs / "launcher.log"), _called_from(arguments.folder))
+            return back_up(state, _progress(state), _called_from(arguments.folder))
         case "restore":
-            from infra.launcher.progress import Progress
             from infra.launcher.restore import restore
 
             keys = arguments.keys and _called_from(arguments.keys)
-            return restore(state, Progress(state.logs / "launcher.log"), _called_from(arguments.folder), keys)
+            return restore(state, _progress(state), _called_from(arguments.folder), keys)
         case "restart":
-            from infra.launcher.progress import Progress
             from infra.launcher.restart import restart
 
-            return restart(state, Progress(state.logs / "launcher.log"), arguments.names)
+            return restart(state, _progress(state), arguments.names)
         case "grant" | "revoke":
             from infra.launcher import granting
 
@@ -93,6 +91,12 @@ def _run(arguments: argparse.Namespace, state: State) -> int:
             from infra.launcher.status import show_status
 
             return show_status(state)
+
+
+def _progress(state: State) -> "Progress":
+    from infra.launcher.progress import Progress
+
+    return Progress(state.logs / "launcher.log")
 
 
 def _called_from(path: Path) -> Path:

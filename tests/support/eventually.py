@@ -8,8 +8,13 @@ from typing import TypeVar
 Value = TypeVar("Value")
 
 
+SLOWEST = 0.2
+"""Seconds between two looks, when what is waited for takes long: many tests wait at once, and looking costs."""
+
+
 async def eventually(check: Callable[[], Awaitable[Value]], *, within: float = 5, every: float = 0.02) -> Value:
-    """Call `check` until it neither raises AssertionError nor returns something false; its last answer or error."""
+    """Call `check` until it neither raises AssertionError nor returns something false; its last answer or error. The
+    pauses begin with `every`, and each is a fifth longer than the one before."""
     until = time.monotonic() + within
     while True:
         try:
@@ -22,3 +27,4 @@ async def eventually(check: Callable[[], Awaitable[Value]], *, within: float = 5
                 return value
             assert time.monotonic() < until, f"still {value!r} after {within} s"
         await asyncio.sleep(every)
+        every = max(every, min(every * 1.2, SLOWEST))

@@ -112,6 +112,6 @@ async def test_a_platform_as_composed_becomes_healthy_and_confirms_an_order(cont
                 assert containers.problem(name) == ""
                 return True
 
-            await eventually(is_healthy, within=60, every=0.2)
+            await eventually(is_healthy, within=60, every=1)
         administrator = json.loads((containers.secrets / "users" / "administrator.json").read_text())
         await order_once(f"http://127.0.0.1:{containers.ports['edge']}", **administrator)
