@@ -105,8 +105,14 @@ def _tag(made: list[Object], image: Object) -> None:
 
 def _containers(made: list[Object]) -> Iterator[Object]:
     for thing in made:
-        template = thing.get("spec", {}).get("template", {}).get("spec", {})
-        yield from template.get("containers", ())
+        yield from pod_of(thing).get("spec", {}).get("containers", ())
+
+
+def pod_of(thing: Object) -> Object:
+    """The pod template of a workload, a CronJob's too; nothing for what is no workload."""
+    spec: Object = thing.get("spec", {})
+    template: Object = spec.get("jobTemplate", {}).get("spec", spec).get("template", {})
+    return template
 
 
 def containers(overlay: str) -> dict[str, Object]:

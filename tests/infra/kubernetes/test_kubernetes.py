@@ -19,10 +19,11 @@ from infra.launcher.services import BUSINESS
 from infra.launcher.state import REPOSITORY
 from tests.infra.containers.composed import composed
 from tests.infra.kubernetes.published import PUBLISHED, problems
-from tests.infra.kubernetes.rendered import FOLDER, OVERLAYS, Object, containers, of_kind, rendered
+from tests.infra.kubernetes.rendered import FOLDER, OVERLAYS, Object, containers, of_kind, pod_of, rendered
 
 KUBERNETES = "1.33"
-OURS = {*BUSINESS, "edge", "provision", "gateway"}
+TO_AN_END = {"provision", "backup"}
+OURS = {*BUSINESS, "edge", "gateway", *TO_AN_END}
 
 
 @pytest.fixture(scope="module")
@@ -37,9 +38,7 @@ def schemas() -> Iterator[None]:
 def pods(overlay: str) -> dict[str, Object]:
     """The pod templates of an overlay by the names of their workloads."""
     return {
-        name: made["spec"]["template"]
-        for kind in ("Deployment", "Job")
-        for name, made in of_kind(overlay, kind).items()
+        name: pod_of(made) for kind in ("Deployment", "Job", "CronJob") for name, made in of_kind(overlay, kind).items()
     }
 
 
@@ -124,8 +123,8 @@ def test_commands_and_probes_exist(overlay: str) -> None:
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_whoever_serves_is_probed(overlay: str) -> None:
     for name, container in containers(overlay).items():
-        assert name == "provision" or "livenessProbe" in container
-        assert name == "provision" or container.keys() & {"readinessProbe", "startupProbe"}
+        assert name in TO_AN_END or "livenessProbe" in container
+        assert name in TO_AN_END or container.keys() & {"readinessProbe", "startupProbe"}
         assert name not in BUSINESS or container["livenessProbe"]["exec"]["command"][-1] == "alive"
 
 
@@ -161,8 +160,9 @@ def named(overlay: str) -> Iterator[tuple[str, str]]:
         for value in settings(container).values():
             if value.startswith("/secrets/"):
                 yield name, value.removeprefix("/secrets/")
-    for source in pods(overlay)["provision"]["spec"]["volumes"][0]["projected"]["sources"]:
-        yield from ((source["secret"]["name"], item["key"]) for item in source["secret"]["items"])
+    for job in TO_AN_END:
+        for source in pods(overlay)[job]["spec"]["volumes"][0]["projected"]["sources"]:
+            yield from ((source["secret"]["name"], item["key"]) for item in source["secret"]["items"])
     for authentication in of_kind(overlay, "TriggerAuthentication").values():
         yield from ((ref["name"], ref["key"]) for ref in authentication["spec"]["secretTargetRef"])
     broker = of_kind(overlay, "RabbitmqCluster")["rabbitmq"]["spec"]["secretBackend"]["externalSecret"]["name"]
@@ -183,6 +183,10 @@ def test_the_job_finds_its_secrets_where_the_command_looks() -> None:
     paths = {item["path"] for source in sources for item in source["secret"]["items"]}
     expected = {f"provision/{server}-url" for server in ("amqp", "management", "database")} | {"edge/amqp-url"}
     assert paths == expected | {f"{service}/{kind}-url" for service in BUSINESS for kind in ("amqp", "database")}
+    [secrets, kept, _] = pods("prod")["backup"]["spec"]["volumes"]
+    for_backups = {item["path"] for source in secrets["projected"]["sources"] for item in source["secret"]["items"]}
+    assert for_backups == paths - {"edge/amqp-url"}
+    assert kept["persistentVolumeClaim"]["claimName"] in of_kind("prod", "PersistentVolumeClaim")
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
