@@ -1,5 +1,6 @@
 """Fixtures: real servers once a run; a virtual host and a database for every test that asks, or for every module."""
 
+import functools
 import gc
 import os
 import signal
@@ -8,6 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Protocol
 
+import httpx
 import pytest
 import pytest_asyncio
 import structlog
@@ -89,6 +91,14 @@ def upgraded_here() -> Iterator[None]:
     """Hundreds of fresh databases are upgraded without a process for each (tests/broker/test_migrate.py has them)."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("broker.migrate._upgrade", upgrade_all)
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def authorities_read_once() -> Iterator[None]:
+    """A thousand clients are made, and reading whom to trust takes each of them longer than its requests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("httpx._transports.default.create_ssl_context", functools.cache(httpx.create_ssl_context))
         yield
 
 

@@ -9,17 +9,28 @@ from typing import Any
 import pytest
 
 from broker.lane.carriers import CARRIERS
+from infra.launcher.management import Management
+from infra.launcher.provision import vhost_of
 from tests.broker.lane.carriers import Lane
 from tests.broker.lane.fake_broker import FakeBroker, fake_broker
 from tests.support.cuts import cuttable
 from tests.support.servers import RealServers
 
 
+@pytest.fixture(scope="module")
+def cut_now_and_then(servers: RealServers, shared_amqp: str) -> str:
+    """Where a module's lanes meet their broker."""
+    return cuttable(servers, shared_amqp)
+
+
 @pytest.fixture(params=CARRIERS)
-async def lane(request: pytest.FixtureRequest, amqp: str, servers: RealServers) -> AsyncIterator[Lane]:
-    """A lane on a virtual host of its own."""
+async def lane(request: pytest.FixtureRequest, cut_now_and_then: str, servers: RealServers) -> AsyncIterator[Lane]:
+    """A lane that finds nothing of what others asked."""
     async with AsyncExitStack() as stack:
-        yield Lane(request.param, cuttable(servers, amqp), stack)
+        yield Lane(request.param, cut_now_and_then, stack)
+    with Management(servers.rabbitmq_management) as management:
+        for service in ("doomed", "echo", "front"):
+            management.drop_queues(vhost_of(cut_now_and_then), prefix=f"{service}.")
 
 
 @pytest.fixture
