@@ -24,6 +24,7 @@ from tests.support.harness import Harness, under_test
 from tests.support.servers import RealServers
 from tests.support.servers import servers as real_servers
 
+TESTS = Path(__file__).parent
 QUICK_TIERS = {"1s": 0.1, "10s": 0.15, "1m": 0.2, "10m": 0.25}
 """Retry tiers that a test can wait for."""
 
@@ -52,38 +53,44 @@ def pytest_collection_finish() -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What takes longest starts first, and platforms start one after the other: each takes both cores for a while."""
+    for item in items:
+        if {"system", "apart"} & set(item.path.relative_to(TESTS).parts):
+            item.add_marker(pytest.mark.system)
+            item.add_marker(pytest.mark.servers)
     kinds: dict[tuple[float, float], list[Path]] = {}
     for item in items:
-        files = kinds.setdefault(_span(item), [])
-        if item.path not in files[-1:]:
-            files.append(item.path)
+        units = kinds.setdefault(_span(item), [])
+        if _unit(item.path) not in units[-1:]:
+            units.append(_unit(item.path))
     starts: dict[Path, float] = {}
-    for (first, last), files in kinds.items():
-        for number, path in enumerate(files):
-            starts.setdefault(path, first + (last - first) * number / len(files))
-    items.sort(key=lambda item: starts[item.path])
+    for (first, last), units in kinds.items():
+        for number, unit in enumerate(units):
+            starts.setdefault(unit, first + (last - first) * number / len(units))
+    items.sort(key=lambda item: starts[_unit(item.path)])
+
+
+def _unit(file: Path) -> Path:
+    """What one worker does in one go: a file, or the folder whose files share a platform, so that it is started once."""
+    return file.parent if file.parent.name in {"system", "own_broker"} else file
 
 
 def _span(item: pytest.Item) -> tuple[float, float]:
-    """Between which moments the files of its kind start, in fractions of the run."""
+    """Between which moments the units of its kind start, in fractions of the run."""
     if item.path.parent.name == "system":
         return (-1, -1)
-    if item.path.parent.name == "apart":
+    if item.get_closest_marker("system"):
         return (-0.1, 0.5)
     return (0, 0.9) if item.get_closest_marker("servers") else (1, 1)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadFileScheduling:
-    """Files run in parallel; those of the common platform follow each other, so that it is started once. (`--dist
-    loadgroup` would not do: with pytest 9.2, pytest-xdist 3.8 ignores the groups.)"""
-    return _ByPlatform(config, log)
+    """Units run in parallel. (`--dist loadgroup` would not do: with pytest 9.2, pytest-xdist 3.8 ignores the groups.)"""
+    return _ByUnit(config, log)
 
 
-class _ByPlatform(LoadFileScheduling):  # type: ignore[misc]
+class _ByUnit(LoadFileScheduling):  # type: ignore[misc]
     def _split_scope(self, nodeid: str) -> str:
-        file: str = super()._split_scope(nodeid)
-        folder, _, _ = file.rpartition("/")
-        return folder if folder == "tests/system" else file
+        return str(_unit(Path(super()._split_scope(nodeid))))
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -51,6 +51,7 @@ class Asking:
                 while not self.over:
                     assert (await client.get(self._url)).status_code == 200
                     self.asked += 1
+                    await asyncio.sleep(0.01)
                     if self._anew:
                         break
 

@@ -27,6 +27,7 @@ from infra.launcher.program import Program
 from infra.launcher.provision import Servers, provision_service, vhost_of
 from infra.launcher.services import Addresses, edge, worker
 from infra.launcher.state import REPOSITORY, State, any_free_port
+from tests.support.servers import RealServers
 
 WIDE = " ".join(f"{name}=1000000000/1" for name in DEFAULTS)
 """Limits that are kept like any others, and that no test or bench reaches."""
@@ -162,6 +163,21 @@ def running_platform(
         up = platform.launcher("up", "--detach", *arguments)
         assert up.returncode == 0, f"the platform did not start: {up.stdout}{up.stderr}"
         yield platform
+
+
+@contextmanager
+def on_shared_servers(
+    servers: RealServers, folder: Path, *arguments: str, settings: Mapping[str, str] = MappingProxyType({})
+) -> Iterator[Platform]:
+    """A platform in a virtual host and a database of its own."""
+    amqp, database = servers.new_vhost(), servers.new_database()
+    mine = Servers(amqp, servers.rabbitmq_management, database)
+    try:
+        with running_platform(folder, mine, *arguments, settings=settings) as platform:
+            yield platform
+    finally:
+        servers.drop_vhost(amqp)
+        servers.drop_database(database)
 
 
 @contextmanager

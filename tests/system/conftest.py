@@ -1,60 +1,33 @@
-"""One platform for the tests that leave it as they found it."""
+"""One platform for the tests that leave it as they found it. It ends with the last of them."""
 
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import contextmanager
-from pathlib import Path
-from types import MappingProxyType
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
 from infra.launcher.failure import Failure
 from infra.launcher.prometheus import binaries
-from infra.launcher.provision import Servers
 from tests.support.collector import Collector, collecting
 from tests.support.customer import Customer, customer_of, staff_of
 from tests.support.otlp import Receiver, receiving
-from tests.support.platform import Platform, running_platform
+from tests.support.platform import Platform, on_shared_servers
 from tests.support.servers import RealServers
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Every test of this folder is a test of the whole platform on real servers."""
-    for item in items:
-        if Path(__file__).parent in item.path.parents:
-            item.add_marker(pytest.mark.system)
-            item.add_marker(pytest.mark.servers)
-
-
-@contextmanager
-def on_shared_servers(
-    servers: RealServers, folder: Path, *arguments: str, settings: Mapping[str, str] = MappingProxyType({})
-) -> Iterator[Platform]:
-    """A platform in a virtual host and a database of its own."""
-    amqp, database = servers.new_vhost(), servers.new_database()
-    mine = Servers(amqp, servers.rabbitmq_management, database)
-    try:
-        with running_platform(folder, mine, *arguments, settings=settings) as platform:
-            yield platform
-    finally:
-        servers.drop_vhost(amqp)
-        servers.drop_database(database)
-
-
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def collector() -> Iterator[Collector]:
     """Who gets all log lines of the platform."""
     with collecting() as it:
         yield it
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def receiver() -> Iterator[Receiver]:
     """Who gets all its traces."""
     with receiving() as it:
         yield it
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def platform(
     servers: RealServers, collector: Collector, receiver: Receiver, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Platform]:

@@ -11,9 +11,8 @@ import pytest
 from tests.drills.drill import Plan, drill
 from tests.drills.faults.every import TOGETHER
 from tests.drills.ground import SETTINGS
-from tests.support.platform import Platform
+from tests.support.platform import Platform, on_shared_servers
 from tests.support.servers import RealServers
-from tests.system.conftest import on_shared_servers
 
 
 @pytest.fixture(scope="module")

@@ -14,9 +14,8 @@ import pytest
 
 from tests.support.customer import Customer, staff_of, visitor
 from tests.support.eventually import eventually
-from tests.support.platform import Platform, Process, end
+from tests.support.platform import Platform, Process, end, on_shared_servers
 from tests.support.servers import RealServers
-from tests.system.conftest import on_shared_servers
 
 REQUESTS = 200
 

@@ -2,26 +2,15 @@
 
 import re
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
-import pytest
 
 from tests.support.platform import Platform
-from tests.support.servers import RealServers
-from tests.system.conftest import on_shared_servers
 from tests.system.fuzzing import command
 
 QUICKLY = ("--seed", "1", "--max-examples", "3", "--phases", "examples,fuzzing,stateful", "--continue-on-failure")
 METHODS = {"get", "post", "put", "patch", "delete"}
-
-
-@pytest.fixture(scope="module")
-def platform(servers: RealServers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
-    """A platform without plug-ins that have been and gone."""
-    with on_shared_servers(servers, tmp_path_factory.mktemp("fuzzing")) as it:
-        yield it
 
 
 def test_no_server_error_no_undocumented_answer_and_no_other_form_than_documented(

@@ -7,9 +7,8 @@ import pytest
 from tests.support.customer import customer_of, staff_of
 from tests.support.eventually import eventually
 from tests.support.localstripe import KEY, LocalStripe, running_localstripe
-from tests.support.platform import Platform
+from tests.support.platform import Platform, on_shared_servers
 from tests.support.servers import RealServers
-from tests.system.conftest import on_shared_servers
 
 SECRET = "whsec_of_localstripe"
 

@@ -3,51 +3,28 @@
 import asyncio
 import re
 import secrets
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import httpx
+import psutil
 import pytest
 
-from infra.launcher.services import BUSINESS
-from tests.support.collector import Collector, collecting
+from infra.launcher.leftovers import is_running, leftovers
+from infra.launcher.lock import running_launcher
+from infra.launcher.services import BUSINESS, NAMES
+from infra.launcher.state import is_free
+from tests.support.collector import Collector
 from tests.support.customer import customer_of, staff_of
 from tests.support.eventually import eventually
-from tests.support.otlp import Receiver, receiving
+from tests.support.otlp import Receiver
 from tests.support.platform import Platform
 from tests.support.servers import RealServers
-from tests.system.conftest import on_shared_servers
 
 ON_HAND = 10_000
-
-
-@pytest.fixture(scope="module")
-def collector() -> Iterator[Collector]:
-    with collecting() as it:
-        yield it
-
-
-@pytest.fixture(scope="module")
-def receiver() -> Iterator[Receiver]:
-    with receiving() as it:
-        yield it
-
-
-@pytest.fixture(scope="module")
-def platform(
-    servers: RealServers, collector: Collector, receiver: Receiver, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Platform]:
-    """A platform that tells of what its clients want to have traced."""
-    settings = {
-        "HEDGEROW_LOGS_TCP": f"127.0.0.1:{collector.port}",
-        "OTEL_EXPORTER_OTLP_ENDPOINT": receiver.url,
-        "OTEL_TRACES_SAMPLER": "parentbased_always_off",
-    }
-    with on_shared_servers(servers, tmp_path_factory.mktemp("rolling"), settings=settings) as it:
-        yield it
 
 
 class Load:
@@ -108,7 +85,7 @@ class Load:
         else:
             if answer.is_error:
                 self.failures.append(f"{method} {path}: {answer.status_code} {answer.text}")
-        await asyncio.sleep(0.03)
+        await asyncio.sleep(0.05)
         return answer if answer is not None and answer.is_success else None
 
 
@@ -155,7 +132,7 @@ def test_what_can_not_be_restarted_is_one_sentence(platform: Platform, name: str
     assert done.stderr == f"hedgerow: There is no {name} to restart; there is {', '.join((*BUSINESS, 'edge'))}.\n"
 
 
-async def test_a_backup_brings_everything_back(platform: Platform, servers: RealServers, tmp_path: Path) -> None:
+async def test_a_backup_brings_everything_back(platform: Platform, on_own_broker: RealServers, tmp_path: Path) -> None:
     folder, done = tmp_path / "kept", []
     async with staff_of(platform) as staff, customer_of(platform) as customer:
         sku = await staff.add_product(on_hand=ON_HAND)
@@ -164,13 +141,13 @@ async def test_a_backup_brings_everything_back(platform: Platform, servers: Real
         orders = [await customer.settled(order) for order in orders]
         later = await customer.settled(await customer.order(sku))
     done.append(platform.launcher("restore", str(folder)))
-    done.append(platform.launcher("down"))
+    stop(platform)
     assert "is killed" not in (platform.state.logs / "launcher.log").read_text()
     done.append(platform.launcher("restore", str(folder)))
     before = re.findall(r"kept as (\S+):", done[-1].stdout)
     try:
-        done.append(platform.launcher("up", "--detach"))
-        assert [one.returncode for one in done] == [0, 1, 0, 0, 0], done
+        assert [one.returncode for one in done] == [0, 1, 0], done
+        start_again(platform)
         assert done[1].stderr == "hedgerow: A platform is running here; stop it with ./justw down, then restore.\n"
         async with staff_of(platform) as staff:
             assert await staff.available(sku) == ON_HAND - len(orders)
@@ -182,6 +159,31 @@ async def test_a_backup_brings_everything_back(platform: Platform, servers: Real
         references = [entry["reference"] for entry in platform.ledger() if entry["kind"] == "captured"]
         assert [references.count(order["id"]) for order in [*again, new]] == [1, 1, 1, 1]
     finally:
-        platform.launcher("down")
         for name in before:
-            servers.drop_database(urlunsplit(urlsplit(servers.database)._replace(path=f"/{name}")))
+            on_own_broker.drop_database(urlunsplit(urlsplit(on_own_broker.database)._replace(path=f"/{name}")))
+
+
+def stop(platform: Platform) -> None:
+    """Nothing is left that runs."""
+    launcher, named = running_launcher(platform.state), platform.pids
+    assert launcher is not None
+    assert set(named) == set(NAMES)
+    children = {child.pid for child in psutil.Process(launcher).children(recursive=True)}
+    assert children >= set(named.values())
+    down = platform.launcher("down")
+    assert (down.returncode, down.stderr) == (0, "")
+    assert [pid for pid in (launcher, *children) if is_running(pid)] == []
+    assert leftovers(platform.state.folder) == []
+    assert is_free(platform.port)
+    assert platform.state.read("runtime.json") == {}
+    assert platform.launcher("status").returncode == 1
+
+
+def start_again(platform: Platform) -> None:
+    """The routes are known at once, while the services are still on their way: it waits for them."""
+    up = platform.launcher("up", "--detach")
+    assert (up.returncode, up.stderr) == (0, "")
+    assert "could not be added" not in up.stdout
+    products = httpx.get(f"{platform.edge}/products?limit=1", timeout=10, trust_env=False)
+    assert (products.status_code, len(products.json()["items"])) == (200, 1)
+    assert platform.launcher("status").returncode == 0

@@ -1,0 +1,1 @@
+"""Tests that stop and start a platform, and its broker."""
