@@ -70,7 +70,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def _unit(file: Path) -> Path:
-    """What one worker does in one go: a file, or the folder whose files share a platform, so that it is started once."""
+    """What one worker does in one go: a file, or the files of a folder that share a platform, which is started once."""
     return file.parent if file.parent.name in {"system", "own_broker"} else file
 
 
@@ -84,7 +84,7 @@ def _span(item: pytest.Item) -> tuple[float, float]:
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadFileScheduling:
-    """Units run in parallel. (`--dist loadgroup` would not do: with pytest 9.2, pytest-xdist 3.8 ignores the groups.)"""
+    """(`--dist loadgroup` would not do: with pytest 9.2, pytest-xdist 3.8 ignores the groups.)"""
     return _ByUnit(config, log)
 
 
