@@ -107,6 +107,7 @@ async def test_a_certificate_is_replaced_while_requests_come_in_and_none_fails_t
                         response = await ask(client)
                         assert response.headers["strict-transport-security"].startswith("max-age=")
                         answered += 1
+                await asyncio.sleep(0.02)
 
         asking = [asyncio.create_task(ask_on()) for _ in range(4)]
         assert await served(port, authority) == "first"
