@@ -21,6 +21,7 @@ _SETTINGS = {
     "shared_buffers": "128MB",
     "password_encryption": "scram-sha-256",
 }
+_FLEETING = {"fsync": "off", "full_page_writes": "off", "wal_level": "minimal", "max_wal_senders": "0"}
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ def find_database(state: State, *, durable: bool = True) -> Database:
     if not (folder / "data" / "PG_VERSION").exists():
         _initialise(folder, binaries, owner, password)
     port = state.port("postgresql")
-    settings = _SETTINGS | {"port": str(port), "fsync": "on" if durable else "off"}
+    settings = _SETTINGS | {"port": str(port), **({} if durable else _FLEETING)}
     options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
     program = Program(
         name="postgresql",

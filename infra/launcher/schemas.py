@@ -84,7 +84,8 @@ async def _make_database(administrator: str, name: str, template: str) -> None:
     connection = await _connect(administrator)
     try:
         if not await connection.fetchval("SELECT 1 FROM pg_database WHERE datname = $1", name):
-            await connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+            # What is as small as a template is copied in a third of the time as files.
+            await connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY FILE_COPY')
     finally:
         await connection.close()
 

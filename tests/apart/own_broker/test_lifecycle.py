@@ -69,6 +69,7 @@ class Load:
                 if answer is not None:
                     self.orders.append(answer.json())
                     self.traces.append(trace)
+                await asyncio.sleep(0.15)
 
     def _client(self) -> httpx.AsyncClient:
         return httpx.AsyncClient(base_url=self._edge, timeout=10, trust_env=False)
