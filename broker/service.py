@@ -39,6 +39,7 @@ def Http(
     raw: str | None = None,
     roles: tuple[str, ...] = (),
     limit: str | None = None,
+    within: float | None = None,
 ) -> Route:
     """How an operation is reached over HTTP. Only `who="anyone"` needs no access token. With `roles`, the caller must
     have one of them.
@@ -46,7 +47,8 @@ def Http(
     Fields named in the path come from the path, those in `query` (for GET and DELETE: all others) from the query
     string, those in `headers` (header -> field) from headers, the rest from the JSON body. `raw` names the field that
     gets the body as it came, as text. `limit` names the limit of the edge that counts it, where the one for reads or
-    writes is not meant ("credentials": what guesses passwords).
+    writes is not meant ("credentials": what guesses passwords). `within` is how many seconds the answer may take, at
+    most 30, where DEFAULT_SECONDS of the lane are not right.
     """
     return Route.model_validate(
         {
@@ -60,6 +62,7 @@ def Http(
             "raw": raw,
             "roles": roles,
             "limit": limit,
+            "within_seconds": within,
         }
     )
 

@@ -27,6 +27,8 @@ PROBLEMS = "problems"
 LAST_EVENT_ID = "last-event-id"
 """The header that says how much of a stream the client has (WHATWG HTML, Server-Sent Events)."""
 Who = Literal["anyone", "user", "staff"]
+MAX_SECONDS = 30.0
+"""How long an answer may take, at most."""
 
 
 class Route(Message):
@@ -36,7 +38,8 @@ class Route(Message):
     seconds of a `Prefer: wait` header (RFC 7240, 4.3), `headers` gives fields the values of headers (their names in
     small letters); every other field is in the JSON body. With `raw`, that field gets the whole body as text instead,
     whatever its media type. `limit` names the limit that counts it, where that is not the one for reads or writes. Who
-    has none of `roles`, if there are any, is kept out.
+    has none of `roles`, if there are any, is kept out. `within_seconds` is how long the answer may take, where that is
+    not what everybody gets.
     """
 
     method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
@@ -49,6 +52,7 @@ class Route(Message):
     raw: str | None = None
     limit: Slug | None = None
     roles: tuple[Slug, ...] = ()
+    within_seconds: Annotated[float, Field(gt=0, le=MAX_SECONDS)] | None = None
 
     def refusal_to(self, caller: Caller) -> Refusal | None:
         """Why the caller may not ask for the operation, if so."""

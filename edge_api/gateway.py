@@ -116,7 +116,8 @@ class Gateway:
             return await composed(target.parts, request, self._ask)
         if (stream := target.offer.stream) is not None:
             ask_again = partial(self._ask, target)
-            told = await self._streams.open(stream, request, incoming, client=client, ask=ask_again)
+            within = seconds_for(target.route)
+            told = await self._streams.open(stream, request, incoming, client=client, ask=ask_again, within=within)
             return respond(told, target.route, request) if isinstance(told, Answer) else told
         if target.is_cached:
             ask = partial(self._ask, target, request)
@@ -144,6 +145,11 @@ class Gateway:
             raise RefusedError(kind()) from error
 
 
+def seconds_for(route: Route) -> float:
+    """How long an answer may take."""
+    return ANSWER_WITHIN_SECONDS if route.within_seconds is None else route.within_seconds
+
+
 async def _request(target: Target, params: dict[str, str], caller: Caller, incoming: Incoming, visit: Visit) -> Request:
     """What the service is asked. Raises RefusedError, ClientGoneError."""
     route, headers = target.route, incoming.headers
@@ -157,7 +163,7 @@ async def _request(target: Target, params: dict[str, str], caller: Caller, incom
         topic=target.offer.topic,
         params=params,
         body=await reading.body_of(route, incoming),
-        deadline=time.time() + ANSWER_WITHIN_SECONDS + wait,
+        deadline=time.time() + seconds_for(route) + wait,
         request_id=visit.request_id,
         caller=caller,
         idempotency_key=key,

@@ -23,7 +23,7 @@ from pydantic import TypeAdapter, ValidationError
 from starlette.types import Send
 
 from broker.ids import new_id
-from broker.lane import DEFAULT_SECONDS, Answer, Request
+from broker.lane import Answer, Request
 from broker.telemetry import log
 from contracts.base import Growing, invalid_request
 from contracts.presence import LAST_EVENT_ID, Offer, Stale, Stream
@@ -65,13 +65,13 @@ class Streams:
         self._is_closing = False
 
     async def open(
-        self, declared: Stream, request: Request, incoming: Incoming, *, client: object, ask: Ask
+        self, declared: Stream, request: Request, incoming: Incoming, *, client: object, ask: Ask, within: float
     ) -> "EventStream | Response | Answer":
         """The stream that this request asks for; or the refusal, or the response where nothing more will come. Raises
         RefusedError."""
         if not request.params.get(declared.after, "0").isdecimal():
             raise fields_refused(invalid_request, (LAST_EVENT_ID, "is the number of the last event, or left out"))
-        stream = EventStream(self, declared, request, incoming, ask, request.caller.id or client)
+        stream = EventStream(self, declared, request, incoming, ask, within, request.caller.id or client)
         stream.tags = tags_of(request.topic, declared.news, request.params)
         self._add(stream)
         try:
@@ -146,6 +146,7 @@ class EventStream:
     request: Request
     incoming: Incoming
     ask: Ask
+    within: float
     owner: object
     tags: list[Tag] = field(default_factory=list)
     items: tuple[Any, ...] = ()
@@ -230,7 +231,7 @@ class EventStream:
         self.request = replace(
             self.request,
             params={**self.request.params, self.declared.after: str(self._had)},
-            deadline=time.time() + DEFAULT_SECONDS,
+            deadline=time.time() + self.within,
             request_id=str(new_id()),
         )
         try:

@@ -291,6 +291,12 @@ def test_what_goes_first_may_read_and_needs_a_database(service: Service, place: 
     assert service.needs_database
 
 
+@pytest.mark.parametrize("seconds", [0, -1, 31, float("nan")])
+def test_an_answer_may_not_take_no_time_or_forever(seconds: float) -> None:
+    with pytest.raises(ValidationError, match="within_seconds"):
+        Http("GET", "/things", within=seconds)
+
+
 async def _hear(event: Moved) -> None:
     """Nothing."""
 

@@ -89,6 +89,15 @@ async def test_the_deadline_is_five_seconds_away(world: World) -> None:
     assert world.lane.last.deadline == pytest.approx(time.time() + 5, abs=1)
 
 
+@pytest.mark.parametrize("within", [0.5, 20])
+async def test_the_deadline_is_as_far_away_as_the_route_says(world: World, within: float) -> None:
+    world.present("slow", offer("slow.work.v1", "POST", "/work", wait="wait_seconds", within=within))
+    await world.client.post("/work", headers=JSON)
+    assert world.lane.last.deadline == pytest.approx(time.time() + within, abs=1)
+    await world.client.post("/work", headers={**JSON, "prefer": "wait=7"})
+    assert world.lane.last.deadline == pytest.approx(time.time() + within + 7, abs=1)
+
+
 @pytest.mark.parametrize(
     ("prefer", "seconds"),
     [

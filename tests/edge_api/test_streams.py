@@ -25,6 +25,7 @@ OFFER = offer(
     "GET",
     "/things/{id}/events",
     headers={LAST_EVENT_ID: "after"},
+    within=2,
     stream=Stream(news=(Stale(event=MOVED, field="id", among="thing"),), after="after"),
 )
 no_such_thing = refusal("no-such-thing", 404, "There is no such thing.")
@@ -166,6 +167,14 @@ async def test_what_happened_is_told_and_what_happens_follows(world: World, shop
         say(world)
         await reading.got("placed", "reserved", "confirmed")
         assert [number for number, _ in reading.events] == [1, 2, 3]
+
+
+async def test_each_question_has_the_seconds_of_the_route(world: World, shop: Shop, opened: Open) -> None:
+    async with opened("/things/7/events") as reading:
+        shop.happened.append("bought")
+        world.streams.news(MOVED, {"thing": "7"})
+        await reading.got("bought")
+    assert [request.seconds_left for request in world.lane.asked] == [pytest.approx(2, abs=0.5)] * 2
 
 
 async def test_what_does_not_concern_it_is_not_asked_for(world: World, shop: Shop, opened: Open) -> None:

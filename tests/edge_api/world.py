@@ -50,6 +50,7 @@ def offer(
     raw: str | None = None,
     roles: tuple[str, ...] = (),
     limit: str | None = None,
+    within: float | None = None,
     cache: Cache | None = None,
     stream: Stream | None = None,
     request: dict[str, Any] = ANYTHING,
@@ -69,6 +70,7 @@ def offer(
         raw=raw,
         roles=roles,
         limit=limit,
+        within_seconds=within,
     )
     kind: Literal["query", "write"] = "query" if method == "GET" else "write"
     return Offer(
