@@ -3,7 +3,7 @@
 from typing import Annotated, ClassVar, Literal
 from uuid import UUID
 
-from pydantic import Field, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints
 
 from contracts.base import (
     Address,
@@ -191,13 +191,24 @@ class SuspendUser(Operation[User]):
     suspended: bool
 
 
+def _each_once(roles: tuple[str, ...]) -> tuple[str, ...]:
+    if len(set(roles)) < len(roles):
+        raise ValueError("a role is there more than once")
+    return roles
+
+
+Roles = Annotated[
+    tuple[Slug, ...], Field(max_length=20, json_schema_extra={"uniqueItems": True}), AfterValidator(_each_once)
+]
+
+
 class AssignRoles(Operation[User]):
     """Give an account these roles instead of those it has; access tokens with the old ones are void at once."""
 
     topic: ClassVar[str] = "users.assign-roles.v1"
     refusals = (no_such_user, not_yourself)
     id: UUID
-    roles: Annotated[frozenset[Slug], Field(max_length=20)]
+    roles: Roles
 
 
 class GetRevocations(Query[Revocations]):

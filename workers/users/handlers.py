@@ -286,7 +286,7 @@ async def assign_roles(ask: AssignRoles, tx: Transaction, caller: Caller) -> Use
     user = await _somebody_else(ask.id, tx, caller)
     if isinstance(user, Refusal):
         return user
-    if ask.roles != set(user.roles):
+    if set(ask.roles) != set(user.roles):
         user.roles = sorted(ask.roles)
         await revoking.void_access_tokens(tx, user)
     return await _shown(tx, user) or no_such_user()
