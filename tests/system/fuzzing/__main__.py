@@ -11,8 +11,10 @@ from tests.system.fuzzing import command
 if __name__ == "__main__":
     try:
         state = State.here()
-        edge = str(runtime(state)["edge"])
-        told = command.environment(edge, state.read("admin.json"))
+        found = runtime(state)
+        edge, certificate = str(found["edge"]), str(found.get("certificate") or "")
+        told = command.environment(edge, state.read("admin.json"), certificate=certificate)
     except Failure as failure:
         sys.exit(str(failure))
-    sys.exit(subprocess.run(command.asking(edge, *sys.argv[1:]), cwd=state.folder, env=told).returncode)
+    asking = command.asking(edge, *sys.argv[1:], certificate=certificate)
+    sys.exit(subprocess.run(asking, cwd=state.folder, env=told).returncode)

@@ -12,7 +12,8 @@ import httpx
 import schemathesis
 from schemathesis import AuthContext, Case, HookContext
 
-from tests.system.fuzzing.command import EDGE, EMAIL, PASSWORD
+from infra.pinning import pinned
+from tests.system.fuzzing.command import CERTIFICATE, EDGE, EMAIL, PASSWORD
 
 _THE_CALLER_S = r"^/(users/me|sessions)\b"
 
@@ -77,5 +78,6 @@ def _token(email: str, password: str) -> str:
 
 def _post(path: str, body: dict[str, Any], token: str | None = None) -> Any:
     headers = {"Authorization": f"Bearer {token}"} if token else {}
-    answer = httpx.post(f"{os.environ[EDGE]}{path}", json=body, headers=headers, timeout=15, trust_env=False)
+    url, verify = f"{os.environ[EDGE]}{path}", pinned(os.environ[CERTIFICATE])
+    answer = httpx.post(url, json=body, headers=headers, timeout=15, trust_env=False, verify=verify)
     return answer.raise_for_status().json()
