@@ -1,6 +1,7 @@
 """What clients send that makes no sense, or too much, or too slowly."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -133,7 +134,8 @@ async def test_a_body_that_breaks_off_is_refused_and_its_client_counts_as_gone(
         sent.append(message)
 
     await world.app({**A_POST, "headers": []}, receive, send)
-    assert [message["status"] for message in sent if message["type"] == "http.response.start"] == [400]
+    start, answer = sent
+    assert (start["status"], json.loads(answer["body"])["type"]) == (400, "/problems/body-incomplete")
     assert world.lane.asked == []
     assert [line["http.response.status_code"] for line in world.lines(capsys)] == [499]
 

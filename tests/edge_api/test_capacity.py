@@ -38,7 +38,9 @@ async def test_a_slow_service_is_asked_so_much_and_no_more_and_others_go_on(worl
     while len(turned_away) < 2:
         more, _ = await asyncio.wait(set(asked) - turned_away, return_when=asyncio.FIRST_COMPLETED)
         turned_away |= more
-    assert {(one.result().status_code, one.result().headers["retry-after"]) for one in turned_away} == {(503, "1")}
+    answers = [one.result() for one in turned_away]
+    assert {(one.json()["type"], one.headers["retry-after"]) for one in answers} == {("/problems/overloaded", "1")}
+    assert {one.status_code for one in answers} == {503}
     assert (slow.waiting, shed.more) == (8, 2)
     assert (await world.client.get("/others")).status_code == 200
     slow.go_on.set()
