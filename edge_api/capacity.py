@@ -6,8 +6,7 @@ Who is turned away hears it at once.
 """
 
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from functools import cache
 
 from prometheus_client import Counter as Total
 
@@ -16,6 +15,8 @@ from edge_api.problems import RefusedError, overloaded
 
 SHED = Total("hedgerow_http_shed", "Requests turned away because too many were under way.", ["peer"])
 AT_ONCE = 512
+_TURNED_AWAY = overloaded()  # made once: whoever is flooded says it to thousands
+_shed = cache(SHED.labels)
 
 
 class Capacity:
@@ -26,15 +27,14 @@ class Capacity:
         self._for_browsing = at_once * 3 // 4
         self._under_way = Counter[str]()
 
-    @contextmanager
-    def taken(self, service: str, route: Route) -> Iterator[None]:
-        """While the block lasts, one request more is under way. Raises RefusedError."""
+    def take(self, service: str, route: Route) -> None:
+        """One request more is under way, until `give_back`. Raises RefusedError."""
         is_browsing = route.who == "anyone" and route.method == "GET"
         if self._under_way[service] >= (self._for_browsing if is_browsing else self._at_once):
-            SHED.labels(service).inc()
-            raise RefusedError(overloaded())
+            _shed(service).inc()
+            raise RefusedError(_TURNED_AWAY)
         self._under_way[service] += 1
-        try:
-            yield
-        finally:
-            self._under_way[service] -= 1
+
+    def give_back(self, service: str) -> None:
+        """One request less is under way."""
+        self._under_way[service] -= 1

@@ -137,12 +137,15 @@ class Gateway:
             raise
 
     async def _ask(self, target: Target, request: Request) -> Answer:
+        service = target.record.name
+        self._capacity.take(service, target.route)
         try:
-            with self._capacity.taken(target.record.name, target.route):
-                return await self._requester.request(request)
+            return await self._requester.request(request)
         except tuple(_FAILURES) as error:
             kind = next(kind for failure, kind in _FAILURES.items() if isinstance(error, failure))
             raise RefusedError(kind()) from error
+        finally:
+            self._capacity.give_back(service)
 
 
 def seconds_for(route: Route) -> float:

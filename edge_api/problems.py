@@ -3,10 +3,10 @@
 Promise: every error a client sees has a stable slug, and nothing of an unexpected error's inside gets out.
 """
 
-import json
 from typing import Any
 
 from pydantic import ValidationError
+from pydantic_core import to_json
 
 from broker.lane import Answer, Request
 from broker.telemetry import log
@@ -69,7 +69,7 @@ def refusal_in(answer: Answer, request: Request) -> Refusal:
 
 def problem(said: Refusal, *headers: Header, request_id: str) -> Response:
     """A refusal as a response."""
-    body = json.dumps(document(said, request_id), ensure_ascii=False).encode()
+    body = to_json(document(said, request_id))
     return Response(said.status, body, b"application/problem+json", (*_usual(said, headers), *headers))
 
 
