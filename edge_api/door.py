@@ -19,6 +19,7 @@ from broker.telemetry import log
 from edge_api.gateway import Visit
 from edge_api.incoming import ClientGoneError, Incoming
 from edge_api.limits import Limits
+from edge_api.origins import Origins, is_preflight
 from edge_api.patience import Patience
 from edge_api.platform_paths import UNLIMITED, template_of
 from edge_api.platform_routes import Checks
@@ -47,6 +48,8 @@ class Door:
         self._checks = checks
         self.telemetry = Telemetry()
         self._patience = Patience()
+        self.origins: Origins | None = None
+        """The pages of other origins that may ask, if any may."""
         self.in_progress = 0
         """How many requests are being answered."""
         self.last_asked = -math.inf
@@ -78,12 +81,13 @@ class Door:
         if self.is_leaving:
             send = _last(send)
         try:
-            if template := template_of(scope["path"]):
+            preflighted = self.origins if self.origins is not None and is_preflight(scope) else None
+            if preflighted is None and (template := template_of(scope["path"])):
                 visit.route = template
                 status = await self._serve_platform(scope, receive, send, visit)
             else:
                 incoming = Incoming(scope, receive, self._patience)
-                response = await self._response(scope, incoming, visit)
+                response = await self._response(scope, incoming, visit, preflighted)
                 status, visit.is_stream = response.status, isinstance(response, EventStream)
                 await incoming.discard()
                 head = scope["method"] == "HEAD"
@@ -97,8 +101,13 @@ class Door:
             self.in_progress -= 1
             self.telemetry.note(visit, scope["method"], status, started=started)
 
-    async def _response(self, scope: Scope, incoming: Incoming, visit: Visit) -> Response | EventStream:
+    async def _response(
+        self, scope: Scope, incoming: Incoming, visit: Visit, preflighted: Origins | None
+    ) -> Response | EventStream:
         try:
+            if preflighted is not None:
+                visit.headers = await self._limits.count(self._limits.let_in(scope, incoming.headers))
+                return preflighted.preflight(scope)
             return await self._gateway.answer(scope, incoming, visit)
         except RefusedError as error:
             return problem(error.refusal, *error.headers, request_id=visit.request_id)

@@ -90,9 +90,10 @@ class Gateway:
         headers = incoming.headers
         visit.traceparent = visit.traceparent or reading.traceparent(headers)
         client = self._limits.let_in(scope, headers)
+        if scope["method"] == "OPTIONS":
+            visit.headers = await self._limits.count(client)
+            return Response(204, headers=(self._routes.table.allowed(scope["raw_path"]),))
         try:
-            if scope["method"] == "OPTIONS":
-                return Response(204, headers=(self._routes.table.allowed(scope["raw_path"]),))
             target, in_path = self._find(scope)
             visit.route, visit.service = target.route.path, target.record.name
             if len(headers) < len(scope["headers"]):

@@ -23,6 +23,7 @@ body_incomplete = refusal("body-incomplete", 400, "The body ended before it was 
 body_too_slow = refusal("body-too-slow", 408, "The body did not arrive in time.")
 url_too_long = refusal("url-too-long", 414, "The address is longer than 8 KiB.")
 body_too_large = refusal("body-too-large", 413, "The body is larger than 1 MiB.")
+cross_origin_refused = refusal("cross-origin-refused", 400, "Pages of other origins may not ask this.")
 not_text = refusal("not-text", 400, "The body is not text in UTF-8.")
 not_acceptable = refusal("not-acceptable", 406, "What you accept is not what this address has.")
 unsupported_media_type = refusal("unsupported-media-type", 415, "The body must be application/json.")

@@ -22,13 +22,13 @@ from granian.constants import HTTPModes, Interfaces, SSLProtocols
 from granian.http import HTTP1Settings
 from granian.log import LogLevels
 from granian.server.embed import AsyncWorker, Server
-from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from broker.telemetry import log
 from edge_api.app import edge
 from edge_api.door import Door
 from edge_api.listening import BACKLOG, listen
+from edge_api.origins import Origins
 from edge_api.settings import Settings
 from edge_api.streams import MOST
 
@@ -77,24 +77,10 @@ async def _serve(settings: Settings, listener: socket.socket) -> None:
 def outermost(door: Door, settings: Settings) -> ASGIApp:
     """The door, behind what only some edges have."""
     app: ASGIApp = door
+    if settings.cors_origins:
+        app = door.origins = Origins(door, settings.cors_origins)
     if settings.certificate is not None:
         app = Strict(app)
-    if settings.cors_origins:
-        app = CORSMiddleware(
-            app,
-            allow_origins=settings.cors_origins,
-            allow_methods=("GET", "POST", "PUT", "PATCH", "DELETE"),
-            allow_headers=(
-                "Authorization",
-                "Content-Type",
-                "Idempotency-Key",
-                "Prefer",
-                "If-None-Match",
-                "Last-Event-ID",
-            ),
-            expose_headers=("ETag", "Location", "Retry-After", "RateLimit", "RateLimit-Policy", "X-Request-Id"),
-            max_age=600,
-        )
     return app
 
 
