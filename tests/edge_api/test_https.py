@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import shutil
+import socket
 import ssl
 import sys
 import time
@@ -15,6 +16,7 @@ import httpx
 import pytest
 
 from edge_api.certificate import Certificate, CertificateError
+from edge_api.listening import READ_WITHIN_SECONDS
 from edge_api.serve import HEADERS_WITHIN_SECONDS
 from infra.launcher.state import any_free_port
 from tests.support.certificates import Authority
@@ -146,7 +148,7 @@ def test_files_that_are_no_certificate_are_refused(authority: Authority, tmp_pat
 
 
 @pytest.mark.timeout(60)
-async def test_five_hundred_slow_clients_are_cut_and_nobody_else_notices() -> None:
+async def test_five_hundred_slow_clients_and_one_that_reads_nothing_are_cut_and_nobody_else_notices() -> None:
     async with listening() as port, client_of(port) as client:
 
         async def dribble(number: int) -> float:
@@ -164,11 +166,26 @@ async def test_five_hundred_slow_clients_are_cut_and_nobody_else_notices() -> No
             await closed(writer)
             return time.monotonic() - began
 
+        idle = asyncio.create_task(read_nothing(port))
         slow = asyncio.gather(*(dribble(number) for number in range(500)))
         while not slow.done():
             assert (await client.get("/healthz")).status_code == 200
             await asyncio.sleep(0.05)
         assert max(await slow) < HEADERS_WITHIN_SECONDS + 5
+        assert await idle < READ_WITHIN_SECONDS * 2 + 5
+
+
+async def read_nothing(port: int) -> float:
+    """Ask and ask, and take no answer; how long that was borne."""
+    began, loop = time.monotonic(), asyncio.get_running_loop()
+    with socket.socket() as client, contextlib.suppress(OSError):
+        client.setblocking(False)
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        async with asyncio.timeout(30):
+            await loop.sock_connect(client, ("127.0.0.1", port))
+            while True:
+                await loop.sock_sendall(client, b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n" * 1000)
+    return time.monotonic() - began
 
 
 async def test_browsers_of_the_named_origins_may_ask_and_others_may_not() -> None:
