@@ -33,6 +33,7 @@ items_or_quote = refusal("items-or-quote", 422, "An order has either items or a 
 unknown_quote = refusal("unknown-quote", 422, "There is no such quote.")
 nothing_to_pay = refusal("nothing-to-pay", 422, "An order must cost something.")
 not_cancellable = refusal("not-cancellable", 409, "This order can't be cancelled any more.")
+not_a_guests_order = refusal("not-a-guests-order", 409, "This order belongs to an account.")
 not_confirmed = refusal("not-confirmed", 409, "This order is not confirmed.")
 not_shippable = refusal("not-shippable", 409, "There is not so much left of this order to ship.")
 not_deliverable = refusal("not-deliverable", 409, "Nothing of this order is on its way.")
@@ -201,6 +202,16 @@ class CancelOrder(Operation[Order]):
 
     topic: ClassVar[str] = "orders.cancel-order.v1"
     refusals = (no_such_order, not_cancellable)
+    id: UUID
+    order_token: Annotated[Secret, StringConstraints(max_length=100)] | None = None
+
+
+class ForgetGuest(Operation[None]):
+    """Erase what tells who placed a guest's order, for ever and in every backup; the order itself stays. By the order's
+    token, or by staff."""
+
+    topic: ClassVar[str] = "orders.forget-guest.v1"
+    refusals = (no_such_order, not_a_guests_order)
     id: UUID
     order_token: Annotated[Secret, StringConstraints(max_length=100)] | None = None
 

@@ -20,6 +20,7 @@ OPEN = {
     *("POST /email-verifications", "POST /password-resets", "PUT /password-resets/{token}"),
     *("GET /products", "GET /products/{sku}", "GET /categories", "POST /quotes", f"GET {JWKS_PATH}"),
     *("POST /orders", "GET /orders/{id}", "GET /orders/{id}/events", "POST /orders/{id}/cancellation"),
+    "DELETE /orders/{id}/customer",
     "POST /gateway-webhooks/{gateway}",
 }
 """What needs no account: guests open their orders with a token, the gateway signs its webhooks."""

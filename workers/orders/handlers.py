@@ -30,6 +30,7 @@ from contracts.orders import (
     CancelOrder,
     DeliverOrder,
     FollowOrder,
+    ForgetGuest,
     GetOrder,
     ListOrders,
     LookUpOrder,
@@ -53,6 +54,7 @@ from contracts.orders import (
     email_needed,
     items_or_quote,
     no_such_order,
+    not_a_guests_order,
     not_cancellable,
     not_confirmed,
     not_deliverable,
@@ -367,6 +369,19 @@ async def _drive(tx: Transaction, row: store.Row, message: Input, patience: Pati
 
 
 # --- what tells who a customer is -------------------------------------------------------------------------------------
+
+
+@service.answers(ForgetGuest, http=Http("DELETE", "/orders/{id}/customer", status=204, who="anyone"))
+async def forget_guest(asked: ForgetGuest, tx: Transaction, caller: Caller) -> Refusal | None:
+    if caller.id is None and asked.order_token is None:
+        return unauthenticated()
+    row = await store.find(tx.connection, asked.id, lock=True)
+    if row is None or not reading.may_see(row, caller, asked.order_token):
+        return no_such_order()
+    if row["customer_id"] is not None:
+        return not_a_guests_order("It forgets its customer when the account is closed.")
+    await tx.people.erase(row["id"])
+    return None
 
 
 @service.hears(UserErased)

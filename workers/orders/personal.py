@@ -41,7 +41,7 @@ async def seal(tx: Transaction, row: Row, personal: Personal) -> bytes | None:
         return None
     is_guest = row["customer_id"] is None
     key = await (tx.people.add(row["id"]) if is_guest else tx.people.key_or_new(row["customer_id"]))
-    return None if key is None else key.seal(_place(row), personal.model_dump_json().encode())
+    return _sealed(key, row, personal)
 
 
 async def opened(tx: Transaction, row: Row) -> Personal:
@@ -60,8 +60,13 @@ async def seal_some(tx: Transaction) -> bool:
     may be more. A release that no such row can meet any more may drop this and the columns."""
     rows = await store.in_the_clear(tx.connection, SEALED_AT_ONCE)
     for row in rows:
-        await store.put_away(tx.connection, row["id"], await seal(tx, row, Personal.model_validate(row)))
+        key = await tx.people.key_or_new(_owner(row))
+        await store.put_away(tx.connection, row["id"], _sealed(key, row, Personal.model_validate(row)))
     return len(rows) == SEALED_AT_ONCE
+
+
+def _sealed(key: PersonKey | None, row: Row, personal: Personal) -> bytes | None:
+    return None if key is None else key.seal(_place(row), personal.model_dump_json().encode())
 
 
 def _opened(key: PersonKey | None, row: Row) -> Personal:

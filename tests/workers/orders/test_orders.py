@@ -29,6 +29,7 @@ from contracts.catalog import (
 from contracts.orders import (
     CancelOrder,
     DeliverOrder,
+    ForgetGuest,
     GetOrder,
     ListOrders,
     Order,
@@ -414,6 +415,51 @@ async def test_the_orders_of_who_is_erased_stay_and_tell_nobody_whose_they_are(b
     }
     late = await placed(bench, SPADE.model_copy(update=TOLD), ada)  # with a token that ends within seconds
     assert (late.shipping_address, late.metadata) == (None, {})
+
+
+async def test_a_guest_is_forgotten_by_who_has_the_token_and_the_order_stays(bench: Harness) -> None:
+    guest = SPADE.model_copy(update={**TOLD, "email": "guest@example.org"})
+    mine, another = [await placed(bench, guest, NOBODY) for _ in range(2)]
+    assert await slug(bench, ForgetGuest(id=mine.id)) == "unauthenticated"
+    assert await slug(bench, ForgetGuest(id=mine.id), ALICE) == "no-such-order"
+    assert await slug(bench, ForgetGuest(id=mine.id, order_token=another.order_token)) == "no-such-order"
+    for order in (mine, another):
+        assert await seen_by_staff(bench, order) == ("guest@example.org", HOME)
+    by_token, by_staff = ForgetGuest(id=mine.id, order_token=mine.order_token), ForgetGuest(id=mine.id)
+    for asked, caller in ((by_token, NOBODY), (by_token, NOBODY), (by_staff, STAFF)):
+        assert await bench.ask(asked, caller) is None
+    assert await seen_by_staff(bench, mine) == (None, None)
+    assert await seen_by_staff(bench, another) == ("guest@example.org", HOME)
+    opened = await bench.ask(GetOrder(id=mine.id, order_token=mine.order_token))
+    assert isinstance(opened, Order)
+    assert (opened.lines, opened.metadata) == (mine.lines, {})
+
+
+async def seen_by_staff(bench: Harness, order: Order) -> tuple[str | None, Address | None]:
+    """Whom an order shows."""
+    seen = await bench.ask(GetOrder(id=order.id), STAFF)
+    assert isinstance(seen, Order)
+    return seen.email, seen.shipping_address
+
+
+@pytest.mark.parametrize("caller", [ALICE, STAFF], ids=["owner", "staff"])
+async def test_an_accounts_order_forgets_nobody_before_the_account_is_closed(bench: Harness, caller: Caller) -> None:
+    order = await placed(bench, SPADE.model_copy(update=TOLD))
+    assert await slug(bench, ForgetGuest(id=order.id), BOB) == "no-such-order"
+    assert await slug(bench, ForgetGuest(id=order.id), caller) == "not-a-guests-order"
+    assert (await seen_by_staff(bench, order))[1] == HOME
+
+
+async def test_a_guest_who_is_forgotten_before_the_order_was_sealed_gets_no_key(bench: Harness) -> None:
+    order = await placed(bench, SPADE.model_copy(update={**TOLD, "email": "guest@example.org"}), NOBODY)
+    assert await bench.ask(ForgetGuest(id=order.id), STAFF) is None
+    old = "UPDATE orders SET email = 'old@example.org', metadata = '{}', personal = NULL WHERE id = :id"
+    await bench.write(text(old).bindparams(id=order.id))
+    assert bench.service is not None
+    assert bench.service.database is not None
+    await bench.service.database.transact(Origin("seal"), seal_some)
+    assert "old" not in await tables(bench, order)
+    assert await seen_by_staff(bench, order) == (None, None)
 
 
 async def test_what_the_release_before_wrote_is_sealed(bench: Harness) -> None:
