@@ -7,6 +7,7 @@ from pathlib import Path
 
 from infra.containers.health import NotWellError, check
 from infra.launcher.failure import Failure
+from infra.launcher.granting import add_commands, grant_or_revoke
 
 FOLDER = Path("/secrets")
 
@@ -49,6 +50,10 @@ def _run(arguments: argparse.Namespace) -> None:
             from infra.containers.addresses import addresses
 
             print("\n".join(addresses(arguments.folder)))
+        case "grant" | "revoke":
+            from infra.containers.provisioning import administrator
+
+            grant_or_revoke(administrator(arguments.folder), arguments)
         case _:
             from infra.containers.provisioning import provision
 
@@ -73,7 +78,7 @@ def parser() -> argparse.ArgumentParser:
     restore = commands.add_parser("restore", help="put a backup in the place of what is there")
     restore.add_argument("backup", type=Path, help="its folder")
     restore.add_argument("--keys", type=Path, metavar="FILE", help="of people (default: beside the backup)")
-    for command in (secrets, addresses, provision, backup, restore):
+    for command in (secrets, addresses, provision, backup, restore, *add_commands(commands)):
         command.add_argument("folder", type=Path, nargs="?", default=FOLDER, help=f"of the secrets (default: {FOLDER})")
     healthy = commands.add_parser("healthy", help="end with 0 if the process of this container is well")
     healthy.add_argument("url", nargs="?", help="what must answer (default: the page of metrics)")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from infra.launcher.failure import Failure
+from infra.launcher.granting import add_commands, grant_or_revoke
 from infra.launcher.state import State
 
 if TYPE_CHECKING:
@@ -80,9 +81,11 @@ def _run(arguments: argparse.Namespace, state: State) -> int:
 
             return restart(state, _progress(state), arguments.names)
         case "grant" | "revoke":
-            from infra.launcher import granting
+            from infra.launcher.provision import servers_of
+            from infra.launcher.status import runtime
 
-            return granting.grant_or_revoke(state, arguments)
+            grant_or_revoke(servers_of(runtime(state)), arguments)
+            return 0
         case "logs":
             from infra.launcher.status import show_log
 
@@ -132,15 +135,7 @@ def _parser() -> argparse.ArgumentParser:
     run = commands.add_parser("run", help="plug in a service from one file")
     run.add_argument("file", type=Path, nargs="?")
     run.add_argument("--name", help="the service's name (default: the file's)")
-    grant = commands.add_parser("grant", help="make a plug-in's accounts, with only the rights that are named")
-    for option, what in (("hears", "events"), ("commands", "commands of others"), ("asks", "operations of others")):
-        grant.add_argument(f"--{option}", action="append", default=[], metavar="PATTERN", help=f"{what}: orders.#")
-    grant.add_argument("--routes", action="append", default=[], metavar="/PREFIX", help="below what its paths are")
-    grant.add_argument("--renew", action="store_true", help="give a new password, and the rights that are named now")
-    revoke = commands.add_parser("revoke", help="take a plug-in's accounts back")
-    revoke.add_argument("--drop-data", action="store_true", help="and its tables and queues with what is in them")
-    for command in (grant, revoke):
-        command.add_argument("name", help="the plug-in's")
+    add_commands(commands)
     logs = commands.add_parser("logs", help="what a process wrote")
     logs.add_argument("name", nargs="?")
     logs.add_argument("--follow", "-f", action="store_true", help="go on until Ctrl-C")

@@ -7,7 +7,7 @@ from pathlib import Path
 import aio_pika
 import asyncpg
 import pytest
-from aiormq.exceptions import ChannelAccessRefused
+from aiormq.exceptions import ChannelAccessRefused, ProbableAuthenticationError
 
 from infra.containers.__main__ import main
 from infra.containers.provisioning import provision
@@ -66,6 +66,29 @@ def test_a_database_of_a_newer_version_is_refused_with_one_sentence(folder: Path
     with pytest.raises(Failure, match=r"The tables can't be brought up to date: .*\(9999\): start a newer"):
         provision(folder)
     asyncio.run(set_version(before))
+
+
+async def test_a_plug_in_gets_accounts_and_loses_them(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def run(*command: str) -> str:
+        monkeypatch.setattr("sys.argv", ["infra.containers", *command, str(folder)])
+        assert await asyncio.to_thread(main) == 0
+        return capsys.readouterr().out
+
+    told = await run("grant", "--hears", "orders.#", "--routes", "/points", "loyalty")
+    accounts = dict(re.findall(r"^(HEDGEROW_\w+)='(.*)'$", told, re.MULTILINE))
+    database = await asyncpg.connect(accounts["HEDGEROW_DATABASE_URL"])
+    assert await database.fetchval("SELECT current_schema") == "loyalty"
+    await database.close()
+    async with await aio_pika.connect(accounts["HEDGEROW_AMQP_URL"]) as connection:
+        channel = await connection.channel()
+        with pytest.raises(ChannelAccessRefused):
+            await channel.declare_queue("orders.requests", durable=True)
+    assert "has its accounts already" in await run("grant", "loyalty")
+    assert "can't log in any more" in await run("revoke", "--drop-data", "loyalty")
+    with pytest.raises(ProbableAuthenticationError):
+        await aio_pika.connect(accounts["HEDGEROW_AMQP_URL"])
 
 
 def test_a_backup_is_made_and_restored_by_the_secrets_alone(
