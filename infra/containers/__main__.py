@@ -33,8 +33,10 @@ def _look(url: str | None, *, without_broker: bool) -> None:
 def _run(arguments: argparse.Namespace) -> None:
     match arguments.command:
         case "secrets":
+            from infra.containers.profiles import check_profiles
             from infra.containers.secrets import Hosts, make_secrets
 
+            check_profiles(arguments.profiles)
             hosts = Hosts(arguments.rabbitmq, arguments.postgresql, arguments.redis)
             made = make_secrets(arguments.folder, hosts, arguments.given)
             print("Made " + ", ".join(made) + "." if made else "All secrets are there.")
@@ -67,6 +69,7 @@ def parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     secrets = commands.add_parser("secrets", help="make the secrets that are missing")
     secrets.add_argument("--given", type=Path, metavar="FOLDER", help="files of your own to take in their place")
+    secrets.add_argument("--profiles", default="", metavar="NAMES", help="that were asked for, to be checked")
     for server in ("rabbitmq", "postgresql", "redis"):
         secrets.add_argument(
             f"--{server}", default=server, metavar="HOST", help=f"where {server} is (default: {server})"

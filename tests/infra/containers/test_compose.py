@@ -12,7 +12,8 @@ import yaml
 
 from broker.secret_files import SECRETS, read_secret_files
 from edge_api.settings import settings_from
-from infra.containers.__main__ import parser
+from infra.containers.__main__ import main, parser
+from infra.containers.profiles import PROFILES, check_profiles
 from infra.containers.secrets import Hosts, make_secrets
 from infra.launcher.services import BUSINESS
 from infra.launcher.state import REPOSITORY
@@ -168,8 +169,24 @@ def test_only_the_proxy_is_seen_from_other_machines() -> None:
 
 def test_the_profiles_are_the_ones_that_are_documented() -> None:
     profiles = {profile for service in SERVICES.values() for profile in service.get("profiles", ())}
-    assert profiles == {"monitoring", "logging", "tracing", "backup"}
+    assert profiles == set(PROFILES)
     assert all(f"`{profile}`" in OPERATIONS for profile in profiles)
+
+
+@pytest.mark.parametrize("told", ["", "monitoring", "monitoring,tracing", "*"])
+def test_a_profile_that_there_is_may_be_asked_for(told: str) -> None:
+    check_profiles(told)
+
+
+@pytest.mark.parametrize("told", ["monitorng", "monitoring,nonsense", "monitoring, tracing"])
+def test_a_profile_that_there_is_not_ends_the_start_with_one_sentence(
+    told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [word.replace("--profiles=", f"--profiles={told}") for word in SERVICES["secrets"]["command"]]
+    monkeypatch.setattr("sys.argv", ["infra.containers", *words, str(tmp_path / "secrets")])
+    assert main() == 1
+    assert re.fullmatch(r"hedgerow: COMPOSE_PROFILES names .*; there is monitoring, .*\.\n", capsys.readouterr().err)
+    assert not (tmp_path / "secrets").exists()
 
 
 def test_what_may_be_set_is_documented() -> None:
