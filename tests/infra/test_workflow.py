@@ -54,9 +54,15 @@ def test_the_modules_that_it_runs_exist() -> None:
     assert all(util.find_spec(module) for module in modules)
 
 
+def test_it_installs_the_servers_that_tests_start_and_hurt() -> None:
+    [installed] = re.findall(r"apt-get install --yes --no-install-recommends (.+)", steps())
+    assert set(installed.split()) == {"rabbitmq-server", "postgresql", "redis-server", "prometheus"}
+    assert steps().index("policy-rc.d") < steps().index("apt-get install")
+
+
 def test_its_profiles_exist() -> None:
     profiles = {profile for service in composed()["services"].values() for profile in service.get("profiles", ())}
-    assert set(re.findall(r"--profile (\S+)", steps())) <= profiles
+    assert set(JOBS["image"]["env"]["COMPOSE_PROFILES"].split(",")) <= profiles
 
 
 def test_nothing_is_released_that_did_not_pass() -> None:

@@ -4,12 +4,11 @@ import signal
 import subprocess
 from pathlib import Path
 
-import pytest
-
 from infra.launcher.failure import Failure
 from infra.launcher.program import Program
 from infra.launcher.redis import redis
 from infra.launcher.state import State
+from tests.support.servers import skip_or_fail
 
 
 class OwnRedis:
@@ -20,7 +19,7 @@ class OwnRedis:
         try:
             self.url, self._program = redis(State(folder))
         except Failure as reason:
-            pytest.skip(str(reason))
+            skip_or_fail(reason)
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
