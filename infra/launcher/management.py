@@ -109,6 +109,9 @@ class Management:
         try:
             return self._client.request(method, path, json=body).raise_for_status()
         except httpx.HTTPStatusError as error:
+            if error.response.status_code in (401, 403):
+                needed = "a login with its password right and the tag `administrator`"
+                raise Failure(f"RabbitMQ's management API lets us not {method} {path}: it needs {needed}.") from error
             raise Failure(f"RabbitMQ's management API refused {method} {path}: {error.response.text}.") from error
         except httpx.HTTPError as error:
             raise Failure(f"RabbitMQ's management API does not answer at {self._client.base_url}: {error}.") from error

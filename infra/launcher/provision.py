@@ -6,8 +6,11 @@ from dataclasses import dataclass
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 import aio_pika
+from aio_pika.exceptions import AMQPError
+from aiormq.exceptions import ChannelAccessRefused
 
 from broker.shared import ensure
+from infra.launcher.failure import Failure
 from infra.launcher.management import Management
 from infra.launcher.rights import Rights, rights_of
 from infra.launcher.schemas import make_schema
@@ -49,8 +52,15 @@ def provision_platform(servers: Servers) -> None:
 
 
 async def _share(amqp: str) -> None:
-    async with await aio_pika.connect(amqp) as connection:
-        await ensure(connection)
+    try:
+        async with await aio_pika.connect(amqp) as connection:
+            await ensure(connection)
+    except ChannelAccessRefused as error:
+        login, vhost = login_of(amqp)[0], vhost_of(amqp)
+        all_rights = f"rabbitmqctl set_permissions -p '{vhost}' '{login}' '.*' '.*' '.*'"
+        raise Failure(f"RabbitMQ lets {login} not make what services share ({error}): {all_rights}") from error
+    except (AMQPError, OSError) as error:
+        raise Failure(f"RabbitMQ can't be used at {without_login(amqp)}: {error}.") from error
 
 
 def provision_service(state: State, servers: Servers, service: str) -> Credentials:

@@ -114,6 +114,11 @@ async def _connect(url: str) -> "asyncpg.Connection[asyncpg.Record]":
 
 
 def _finish(work: Coroutine[Any, Any, T]) -> T:
-    """Run asynchronous work to its end, also where a loop runs already (a test): in a thread with a loop of its own."""
+    """Run asynchronous work to its end, also where a loop runs already (a test): in a thread with a loop of its own.
+    Raises `Failure` where the administrator is none."""
     with ThreadPoolExecutor(1) as thread:
-        return thread.submit(asyncio.run, work).result()
+        try:
+            return thread.submit(asyncio.run, work).result()
+        except asyncpg.InsufficientPrivilegeError as error:
+            needed = "it needs CREATEROLE, and the database for its own"
+            raise Failure(f"PostgreSQL's login may not make roles and schemas ({error.args[0]}): {needed}.") from error

@@ -1,5 +1,7 @@
 """What a service's accounts may do, and what not."""
 
+from dataclasses import replace
+
 import aio_pika
 import asyncpg
 import pytest
@@ -8,7 +10,19 @@ from aiormq.exceptions import ChannelAccessRefused, ProbableAuthenticationError
 from broker import topology
 from broker.connection import declare
 from broker.shared import ensure
-from infra.launcher.provision import Credentials, Servers, provision_login, provision_platform, provision_service
+from infra.launcher.failure import Failure
+from infra.launcher.management import Management
+from infra.launcher.provision import (
+    Credentials,
+    Servers,
+    login_for,
+    login_of,
+    provision_login,
+    provision_platform,
+    provision_service,
+    vhost_of,
+    with_login,
+)
 from infra.launcher.state import State
 from tests.support.servers import RealServers
 
@@ -198,6 +212,39 @@ async def test_a_service_works_in_its_own_schema_and_sees_no_other(
     with pytest.raises(asyncpg.InsufficientPrivilegeError):
         await connection.execute("CREATE TABLE public.anywhere (id int)")
     await connection.close()
+
+
+def test_a_database_login_that_may_not_make_roles_is_told_what_it_needs(
+    state: State, place: Servers, orders: Credentials
+) -> None:
+    with pytest.raises(Failure, match=r"^PostgreSQL's login may not .*: it needs CREATEROLE"):
+        provision_service(state, replace(place, database=orders.database_url), "catalog")
+
+
+@pytest.mark.parametrize("password", ["right", "wrong"])
+def test_a_management_login_that_is_no_administrator_is_told_what_it_needs(
+    place: Servers, orders: Credentials, password: str
+) -> None:
+    login, right = login_of(orders.amqp_url)
+    url = with_login(str(place.rabbitmq_management), login, right if password == "right" else "wrong")
+    with Management(url) as management, pytest.raises(Failure, match="the tag `administrator`"):
+        management.make_login("somebody", "password")
+
+
+def test_a_broker_login_that_may_not_make_what_is_shared_is_told_what_it_needs(servers: RealServers) -> None:
+    amqp = servers.new_vhost()
+    login = login_for(amqp, "poor")
+    try:
+        with Management(servers.rabbitmq_management) as management:
+            management.make_login(login, "password")
+            management.permit(login, vhost_of(amqp), configure="^$", write=".*", read=".*")
+        poor = Servers(with_login(amqp, login, "password"), None, "")
+        with pytest.raises(Failure, match=rf"^RabbitMQ lets {login} not .*: rabbitmqctl set_permissions -p"):
+            provision_platform(poor)
+        with pytest.raises(Failure, match=r"^RabbitMQ can't be used at amqp://127.0.0.1:\d+"):
+            provision_platform(replace(poor, amqp=with_login(amqp, login, "wrong")))
+    finally:
+        servers.drop_vhost(amqp)
 
 
 async def test_accounts_made_for_a_test_go_with_it(servers: RealServers, state: State) -> None:
