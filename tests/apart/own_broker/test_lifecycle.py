@@ -1,4 +1,4 @@
-"""Restarted under load, nobody notices; restored, all is as it was; told to stop, every process ends in time."""
+"""Restarted under load with a new master key, nobody notices; restored, all is as it was; stopped, all end in time."""
 
 import asyncio
 import re
@@ -92,14 +92,17 @@ class Load:
 
 @pytest.mark.timeout(180)
 async def test_nobody_notices_and_nothing_is_lost(platform: Platform, collector: Collector, receiver: Receiver) -> None:
-    before = platform.pids
+    before, master_key = platform.pids, platform.state.folder / "master-key"
+    old_key = master_key.read_text()
     async with staff_of(platform) as staff, customer_of(platform) as customer:
         sku = await staff.add_product(on_hand=ON_HAND)
         load = Load(platform.edge, customer.http.headers["authorization"], sku)
         async with load.going_on():
-            done = await asyncio.to_thread(platform.launcher, "restart")
-        assert (done.returncode, done.stderr) == (0, ""), done.stdout
+            commands = ("restart", "rotate-master-key")
+            done = await asyncio.gather(*(asyncio.to_thread(platform.launcher, command) for command in commands))
+        assert [(one.returncode, one.stderr) for one in done] == [(0, ""), (0, "")], done
         assert load.failures == []
+        assert (len(master_key.read_text().split()), old_key in master_key.read_text()) == (1, False)
         assert {name for name, pid in platform.pids.items() if pid != before[name]} == {*BUSINESS, "edge"}
 
         settled = [await customer.settled(order, within=60) for order in load.orders]
