@@ -17,6 +17,10 @@ DELIVERY_LIMIT = (
 )
 
 
+class NoAdministratorError(Failure):
+    """The API answers, and does not let this login do what an administrator does."""
+
+
 class Management:
     """An administrator's session; every call may be repeated. Raises `Failure` when the API refuses or is away."""
 
@@ -33,12 +37,14 @@ class Management:
         self._client.close()
 
     def wait(self, *, within: float) -> None:
-        """Wait until the API answers."""
+        """Wait until the API answers; whom it refuses does not wait."""
         deadline = time.monotonic() + within
         while True:
             try:
                 self._call("GET", "overview")
                 return
+            except NoAdministratorError:
+                raise
             except Failure:
                 if time.monotonic() > deadline:
                     raise
@@ -111,7 +117,9 @@ class Management:
         except httpx.HTTPStatusError as error:
             if error.response.status_code in (401, 403):
                 needed = "a login with its password right and the tag `administrator`"
-                raise Failure(f"RabbitMQ's management API lets us not {method} {path}: it needs {needed}.") from error
+                raise NoAdministratorError(
+                    f"RabbitMQ's management API lets us not {method} {path}: it needs {needed}."
+                ) from error
             raise Failure(f"RabbitMQ's management API refused {method} {path}: {error.response.text}.") from error
         except httpx.HTTPError as error:
             raise Failure(f"RabbitMQ's management API does not answer at {self._client.base_url}: {error}.") from error

@@ -60,7 +60,7 @@ async def _share(amqp: str) -> None:
         all_rights = f"rabbitmqctl set_permissions -p '{vhost}' '{login}' '.*' '.*' '.*'"
         raise Failure(f"RabbitMQ lets {login} not make what services share ({error}): {all_rights}") from error
     except (AMQPError, OSError) as error:
-        raise Failure(f"RabbitMQ can't be used at {without_login(amqp)}: {error}.") from error
+        raise Failure(f"RabbitMQ can't be used at {without_login(amqp)}: {str(error).rstrip('.')}.") from error
 
 
 def provision_service(state: State, servers: Servers, service: str) -> Credentials:
