@@ -116,7 +116,7 @@ class Management:
             return self._client.request(method, path, json=body).raise_for_status()
         except httpx.HTTPStatusError as error:
             if error.response.status_code in (401, 403):
-                needed = "a login with its password right and the tag `administrator`"
+                needed = "a login with the tag `administrator`, and its password"
                 raise NoAdministratorError(
                     f"RabbitMQ's management API lets us not {method} {path}: it needs {needed}."
                 ) from error
