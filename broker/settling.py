@@ -4,6 +4,7 @@ Promise: it is settled when its effect is committed, once, or when the failure i
 letters; what keeps killing the process is given up on long before the broker's own delivery limit, and only that: what
 was prefetched beside it is not. While the database is away, messages wait for it and no attempt is counted. A handler
 without a transaction hears its queue's messages one at a time, in the queue's order; without a database at least once.
+What is of another version than is taken here is given up on unread: it is kept, and takes nobody's place.
 """
 
 import asyncio
@@ -66,7 +67,7 @@ class Settlement:
             REDELIVERIES.labels(listener.queue).inc()
             log.info("a message was delivered again", queue=listener.queue)
         try:
-            message = incoming(listener.queue, raw.headers, raw.body)
+            message = _for(listener, raw)
         except MalformedMessageError as error:
             await self._retries.bury(listener.queue, raw.body, dict(raw.headers), error)
             return
@@ -179,6 +180,15 @@ class Settlement:
         else:
             _note(claim, message, transaction)
         return claim is inbox.Claim.OURS
+
+
+def _for(listener: Listener, raw: aio_pika.abc.AbstractIncomingMessage) -> Incoming:
+    """The message, which is what the listener takes: another version of it may look the same and mean something else.
+    Raises MalformedMessageError."""
+    message, expected = incoming(listener.queue, raw.headers, raw.body), listener.message.topic
+    if message.topic != expected:
+        raise MalformedMessageError(f"this is {message.topic}, and {expected} is taken here")
+    return message
 
 
 def _ids(message: Incoming) -> dict[str, str | None]:

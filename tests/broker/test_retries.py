@@ -87,6 +87,19 @@ async def test_a_message_without_our_headers_is_given_up_at_once(bench: Bench) -
     assert letter.headers["colour"] == "green"
 
 
+async def test_a_message_of_a_newer_version_is_kept_and_not_taken_for_one_that_is_known(bench: Bench) -> None:
+    """Nor does it take the place of one, although it has a sequence: what is known goes on."""
+    body, newer = bench.opened(1).model_dump_json().encode(), "tests.opened.v2"
+    headers = bench.harness.number(bench.opened(1))
+    await put(bench.harness, topology.EVENTS, Opened.topic, body, {**headers, "cloudEvents_type": newer})
+    letter = await bench.dead_letter()
+    assert (letter.body, letter.headers["cloudEvents_type"], letter.headers["queue"]) == (body, newer, OPENED)
+    assert newer in str(letter.headers["cause"])
+    assert await bench.numbers() == []
+    await bench.harness.publish(bench.opened(1), headers=headers)
+    await bench.has_written(1)
+
+
 async def test_a_stranger_may_call_a_message_a_probe(bench: Bench) -> None:
     headers = bench.harness.number(bench.opened(1))
     await put(
