@@ -17,13 +17,17 @@ from broker.service import Service
 from contracts.base import Address, Caller, Command, Item, Line, Money, Operation, Page, Refusal
 from contracts.catalog import (
     CommitStock,
+    GetQuote,
     PriceItems,
     Prices,
+    Quote,
     ReleaseStock,
     ReserveStock,
     Restock,
     StockRefused,
     StockReserved,
+    no_such_quote,
+    quote_expired,
     unknown_sku,
 )
 from contracts.orders import (
@@ -70,6 +74,8 @@ pytestmark = [pytest.mark.servers, pytest.mark.asyncio(loop_scope="module")]
 
 ALICE, BOB = Caller(id=new_id(), roles=frozenset({"customer"})), Caller(id=new_id(), roles=frozenset({"customer"}))
 STAFF = Caller(id=new_id(), roles=frozenset({"staff"}))
+EXPIRED = new_id()
+"""A quote whose time is over."""
 SPADE = PlaceOrder(items=(Item(sku="spade", quantity=2),), payment_method="pm_card_visa")
 
 
@@ -82,6 +88,10 @@ def catalogue() -> Service:
             return unknown_sku()
         lines = tuple(_line(item) for item in question.items)
         return Prices(lines=lines, total=_eur(sum(line.gross.amount for line in lines)))
+
+    @shop.answers(GetQuote)
+    async def get_quote(question: GetQuote) -> Quote | Refusal:
+        return quote_expired() if question.id == EXPIRED else no_such_quote()
 
     for command in (ReserveStock, ReleaseStock, CommitStock, Restock):
         shop.does(command)(_ignore)
@@ -243,6 +253,9 @@ async def test_what_does_not_make_an_order_is_refused_and_nothing_is_stored(benc
     assert await slug(bench, nowhere, ALICE) == "unknown-sku"
     assert await slug(bench, both, ALICE) == "items-or-quote"
     assert await slug(bench, SPADE) == "email-needed"
+    for quote, why in ((EXPIRED, "quote-expired"), (new_id(), "unknown-quote")):
+        cited = SPADE.model_copy(update={"items": None, "quote": quote})
+        assert await slug(bench, cited, ALICE) == why
     assert await listed(bench, STAFF) == before
 
 
