@@ -25,6 +25,7 @@ from contracts.payments import (
     VoidPayment,
 )
 from infra.launcher.state import REPOSITORY
+from workers.catalog.rules import RESERVATION_LIFETIME
 from workers.orders.rules import Bought, Cancelled, Input, ParcelLeft, Patience, Saga, TimedOut, begin, decide
 from workers.orders.table import page
 
@@ -119,11 +120,11 @@ def test_an_order_that_is_over_says_where_its_money_went() -> None:
     assert play(*PAID, Cancelled(), PaymentRefunded(order_id=ID, amount=TOTAL, refunded=TOTAL))[0].payment == "refunded"
 
 
-def test_patience_is_longer_with_a_customer_than_with_a_gateway_and_ends_with_the_wait() -> None:
+def test_patience_is_longer_with_a_customer_than_with_a_gateway_and_ends_before_the_reservation_does() -> None:
     patience = Patience()
-    waits = [patience.within(status) for status in ("reserved", "awaiting-customer")]
-    assert None not in waits
-    assert sorted(waits, key=str) == waits
+    assert patience.within("reserved") == patience.within("authorised") == patience.payment
+    assert patience.within("awaiting-customer") == patience.customer
+    assert patience.payment < patience.customer < RESERVATION_LIFETIME
     assert [patience.within(status) for status in ("placed", "confirmed", "rejected")] == [None] * 3
 
 
