@@ -1,7 +1,9 @@
 """Looks at a platform while it works: at its stock, again and again, and in the end at what is left to do."""
 
 import asyncio
-from collections.abc import Mapping
+import contextlib
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import asyncpg
@@ -65,20 +67,22 @@ class Watch:
 async def watch_stock(scene: Scene, watch: Watch) -> None:
     """Look at the stock again and again, until the load is over."""
     while not scene.is_over:
-        try:
-            await look(scene, watch)
-        except AWAY:
-            await scene.pause(0.2, 0.2)
-        await scene.pause(0.1, 0.1)
+        with contextlib.suppress(*AWAY):
+            async with _database(scene) as database:
+                while not scene.is_over:
+                    await _look(database, watch)
+                    await scene.pause(0.1, 0.1)
+        await scene.pause(0.2, 0.2)
 
 
 async def look(scene: Scene, watch: Watch) -> dict[str, tuple[int, int]]:
     """See what is on hand of each product, and how many of that are reserved."""
-    database = await asyncpg.connect(scene.platform.servers.database, timeout=5)
-    try:
-        rows = await database.fetch(_STOCK, list(watch.given))
-    finally:
-        await database.close()
+    async with _database(scene) as database:
+        return await _look(database, watch)
+
+
+async def _look(database: asyncpg.Connection, watch: Watch) -> dict[str, tuple[int, int]]:
+    rows = await database.fetch(_STOCK, list(watch.given))
     for row in rows:
         watch.see(*row)
     return {row["sku"]: (row["on_hand"], row["reserved"]) for row in rows}
@@ -87,16 +91,22 @@ async def look(scene: Scene, watch: Watch) -> dict[str, tuple[int, int]]:
 async def what_is_left(scene: Scene) -> dict[str, int]:
     """What has still to be done: rows of outboxes and parking places, orders and payments that wait, messages of
     queues, webhooks."""
-    database = await asyncpg.connect(scene.platform.servers.database, timeout=5)
-    try:
+    async with _database(scene) as database:
         left = {row["name"]: int(row["count"]) for row in await database.fetch(_LEFT, list(scene.before.orders))}
-    finally:
-        await database.close()
     for queue in await asyncio.to_thread(scene.platform.broker, "queues"):
         if queue["name"] not in PRIVATE:
             left[queue["name"]] = int(queue.get("messages", 1))  # a queue that is just back does not say
     left["webhooks"] = (await asyncio.to_thread(scene.platform.gateway, "GET", "webhooks"))["waiting"]
     return {name: count for name, count in left.items() if count}
+
+
+@asynccontextmanager
+async def _database(scene: Scene) -> AsyncIterator[asyncpg.Connection]:
+    database = await asyncpg.connect(scene.platform.servers.database, timeout=5)
+    try:
+        yield database
+    finally:
+        await database.close()
 
 
 async def what_stays(scene: Scene) -> dict[str, int]:
