@@ -100,6 +100,27 @@ def test_a_changed_lock_is_installed_once(copy: Path) -> None:
     assert run(copy)[2] == ""
 
 
+@pytest.mark.parametrize("answer", [0, 1])
+def test_uv_installs_and_pip_does_what_uv_can_not(copy: Path, answer: int) -> None:
+    run(copy)
+    uv = copy / ".venv" / "bin" / "uv"
+    uv.write_text(f'#!/bin/sh\necho "$*" >>{str(copy / "asked")!r}\nexit {answer}\n')
+    uv.chmod(0o755)
+    (copy / ".venv" / "bin" / "just").rename(copy / "just")
+    (copy / "requirements.lock").write_text(f"# {answer}\n")
+    try:
+        code, _, _ = run(copy)
+        assert (code == 0) is (answer == 1)  # pip brings just back, and what says that it is uv did not
+        asked = (copy / "asked").read_text().splitlines()
+        assert [f"--require-hashes -r {copy}/requirements.lock" in line for line in asked] == [True, False][
+            : 2 - answer
+        ]
+    finally:
+        uv.unlink()
+        (copy / "asked").unlink()
+        (copy / "just").rename(copy / ".venv" / "bin" / "just")
+
+
 @pytest.mark.parametrize("damage", ["rm .venv/bin/python*", "touch .venv/.unfinished; rm .venv/.installed"])
 def test_a_damaged_environment_is_repaired(copy: Path, damage: str) -> None:
     run(copy)
