@@ -6,7 +6,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
@@ -151,44 +151,36 @@ async def test_the_service_judges_the_fields(amqp: str) -> None:
 async def test_a_lost_connection_is_made_again(amqp: str, servers: RealServers) -> None:
     async with serving(plug(), amqp_url=amqp, database_url=None), client_of(amqp) as client:
         await answers(client, 200)
-        async with nobody_let_in(servers, amqp):
-            await eventually(lambda: missing_now(client, "broker"))
+        async with nobody_let_in(servers, amqp) as put_out:
+
+            async def is_out() -> bool:
+                await put_out()
+                return "broker" in (await client.get("/readyz")).json()["missing"]
+
+            await eventually(is_out, within=15, every=0.2)
             assert (await client.get("/healthz")).status_code == 200
             assert (await client.get("/greetings/Ann")).status_code == 503
         await eventually(lambda: answers(client, 200), within=15)
 
 
-async def missing_now(client: httpx.AsyncClient, name: str) -> bool:
-    return name in (await client.get("/readyz")).json()["missing"]
-
-
 @asynccontextmanager
-async def nobody_let_in(servers: RealServers, amqp: str) -> AsyncIterator[None]:
-    """Everybody is put out of the virtual host, and for as long as the block lasts nobody comes back."""
+async def nobody_let_in(servers: RealServers, amqp: str) -> AsyncIterator[Callable[[], Awaitable[None]]]:
+    """Nobody comes into the virtual host for as long as the block lasts; what it gets puts out everybody who is in, as
+    far as the management API knows of them, which it does after some seconds."""
     place = urlsplit(amqp)
     rights = f"/api/permissions{place.path}/{place.username}"
     async with httpx.AsyncClient(base_url=servers.rabbitmq_management) as management:
+
+        async def put_out() -> None:
+            for connection in (await management.get(f"/api/vhosts{place.path}/connections")).json():
+                await management.delete(f"/api/connections/{connection['name']}")
+
         (await management.delete(rights)).raise_for_status()
         try:
-            await close_connections(servers, amqp)
-            yield
+            yield put_out
         finally:
             everything = dict.fromkeys(("configure", "write", "read"), ".*")
             (await management.put(rights, json=everything)).raise_for_status()
-
-
-async def close_connections(servers: RealServers, amqp: str) -> None:
-    vhost = amqp.rpartition("/")[2]
-    async with httpx.AsyncClient(base_url=servers.rabbitmq_management) as management:
-
-        async def close() -> bool:
-            """The management API learns of new connections after some seconds."""
-            listed = (await management.get(f"/api/vhosts/{vhost}/connections")).json()
-            for connection in listed:
-                await management.delete(f"/api/connections/{connection['name']}")
-            return len(listed) >= 3
-
-        await eventually(close, within=15, every=0.2)
 
 
 async def test_while_the_broker_is_away_it_serves_and_says_so() -> None:

@@ -104,6 +104,9 @@ async def through_orders(walk: Walk, platform: Platform, staff: Customer, custom
     heard = {"Last-Event-ID": str(told.text.count("id: "))}
     await walk.ask(customer, "orders.follow-order.v1", at={"id": declined["id"]}, headers=heard)
     await walk.ask(customer, "orders.follow-order.v1", at={"id": str(uuid4())})
+    guests = await nobody.post("/orders", {"items": of(sku), "payment_method": VISA, "email": "guest@example.org"})
+    for id in (guests["id"], confirmed["id"], str(uuid4())):
+        await walk.ask(staff, "orders.forget-guest.v1", at={"id": id})
     await through_dispatch(walk, staff, confirmed["id"], declined["id"], sku)
 
 
