@@ -8,7 +8,6 @@ import fcntl
 import os
 import secrets
 import shutil
-import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -28,7 +27,6 @@ from infra.launcher.schemas import drop_database, make_database
 from infra.launcher.state import REPOSITORY, State
 
 FOLDER = REPOSITORY / ".hedgerow" / "tests"
-_started: list[subprocess.Popen[bytes]] = []
 
 
 @dataclass(frozen=True)
@@ -113,8 +111,9 @@ def _start(state: State, stack: ExitStack) -> RealServers:
     database = find_database(state, durable=False)
     broker = _broker(state, stack)
     own = [database.program] if database.program else []
-    # Kept: a process object that is forgotten while its process runs complains about it.
-    _started.extend(replace(program, outlives=True).start() for program in (*own, *broker.programs))
+    for program in (*own, *broker.programs):
+        # Whoever leaves last ends it; nobody is to complain that it still runs.
+        replace(program, outlives=True).start().returncode = 0
     if broker.management is None:
         raise Failure("Tests need HEDGEROW_RABBITMQ_MANAGEMENT_URL beside HEDGEROW_AMQP_URL: they make virtual hosts.")
     with Management(broker.management) as management:

@@ -32,9 +32,10 @@ Steps = tuple[Step, ...]
 
 
 async def hold_money(command: AuthorisePayment, gateway: Gateway, reader: Reader, attempt: Attempt) -> Steps:
-    """Ask for the money. Nothing can be known of it at the first attempt, unless the key knows."""
-    known = await store.find(reader, command.order_id) if attempt > 1 else Payment(order_id=command.order_id)
-    return await pursue(gateway, want(known, command), look=attempt > 1)
+    """Ask for the money, unless our own row says that nobody wants it any more: a copy of the command may come when all
+    is over. Look where somebody has asked before."""
+    known = await store.find(reader, command.order_id)
+    return await pursue(gateway, want(known, command), look=attempt > 1 or known.status == "unknown")
 
 
 async def do_what_is_wanted(

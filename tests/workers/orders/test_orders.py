@@ -320,6 +320,23 @@ async def test_an_order_whose_time_has_run_out_is_rejected(bench: Harness) -> No
     await bench.heard(OrderRejected, order.id)
 
 
+async def test_two_instances_see_to_what_is_overdue_each_order_once(bench: Harness, sharing: Start) -> None:
+    await sharing(service)
+    orders = [await placed(bench) for _ in range(10)]
+    for order in orders:
+        await bench.publish(StockReserved(order_id=order.id))
+    for order in orders:
+        await has_status(bench, order, "reserved")
+    ids = [order.id for order in orders]
+    await bench.write(text("UPDATE orders SET due_at = now() WHERE id = ANY(:ids)").bindparams(ids=ids))
+    for order in orders:
+        found = await has_status(bench, order, "rejected")
+        assert [step.status for step in found.history].count("rejected") == 1
+        await bench.heard(OrderRejected, order.id)
+    told = [seen.headers["cloudEvents_subject"] for seen in bench.seen if seen.routing_key == OrderRejected.topic]
+    assert [told.count(str(id)) for id in ids] == [1] * 10
+
+
 async def test_an_order_is_cancelled_by_who_may_see_it_and_only_once(bench: Harness) -> None:
     order = await confirmed(bench)
     assert await slug(bench, CancelOrder(id=order.id), BOB) == "no-such-order"

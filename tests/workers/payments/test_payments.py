@@ -11,6 +11,7 @@ from sqlalchemy import update
 from sqlmodel import col
 
 from broker.ids import new_id
+from broker.outbox import Origin
 from contracts.base import Money, Refusal
 from contracts.payments import (
     AuthorisePayment,
@@ -29,12 +30,14 @@ from contracts.payments import (
     VoidPayment,
 )
 from tests.conftest import Start
+from tests.support.counting import Counting
 from tests.support.eventually import eventually
 from tests.support.harness import Harness
 from tests.support.sandbox import KEY, Sandbox
+from workers.payments.asking import pursue
 from workers.payments.gateway import Gateway
-from workers.payments.handlers import service
-from workers.payments.rules import Patience
+from workers.payments.handlers import record_what_became_of_it, service
+from workers.payments.rules import Patience, Payment, want
 from workers.payments.sandbox import SandboxGateway
 from workers.payments.tables import PaymentRow
 
@@ -126,6 +129,22 @@ async def test_who_does_not_wait_for_the_customer_has_nothing_for_him_to_do(paym
     refusal = await action_of(payments, new_id())
     assert isinstance(refusal, Refusal)
     assert refusal.slug == "no-action-required"
+
+
+async def test_a_copy_that_comes_when_all_is_over_holds_nothing(payments: Harness, sandbox: Sandbox) -> None:
+    command = order("pm_sandbox_error_once")
+    await payments.send(VoidPayment(order_id=command.order_id))
+    await payments.heard(PaymentVoided, command.order_id)
+    headers = await payments.send(command)
+    suppressed = Counting("hedgerow_inbox_duplicates_total", queue=AuthorisePayment.topic)
+
+    async def are_suppressed() -> bool:
+        return suppressed.more == 2
+
+    for _ in range(2):
+        await payments.send(command, headers=headers)
+    await eventually(are_suppressed)
+    assert sandbox.kinds(str(command.order_id)) == []
 
 
 async def test_what_can_not_be_taken_is_said_and_let_go(payments: Harness, sandbox: Sandbox) -> None:
@@ -245,7 +264,15 @@ async def test_money_held_after_a_void_is_let_go(payments: Harness, sandbox: San
     command, another = order(), order()
     await payments.send(VoidPayment(order_id=command.order_id))
     await payments.heard(PaymentVoided, command.order_id)
-    await payments.send(command)
+    gateway = SandboxGateway(sandbox.url, KEY, total=2.0)
+    as_read_before = want(Payment(order_id=command.order_id), command)
+    steps = await pursue(gateway, as_read_before, look=False)
+    await gateway.aclose()
+    assert payments.service is not None
+    assert payments.service.database is not None
+    await payments.service.database.transact(
+        Origin("test"), lambda tx: record_what_became_of_it(command, steps, tx, Patience())
+    )
 
     async def is_let_go() -> bool:
         return sandbox.kinds(str(command.order_id)) == ["authorised", "voided"]
