@@ -2,9 +2,10 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import asyncpg
 
@@ -97,7 +98,15 @@ async def what_is_left(scene: Scene) -> dict[str, int]:
         if queue["name"] not in PRIVATE:
             left[queue["name"]] = int(queue.get("messages", 1))  # a queue that is just back does not say
     left["webhooks"] = (await asyncio.to_thread(scene.platform.gateway, "GET", "webhooks"))["waiting"]
+    if not any(left.values()):
+        left["holds"] = _holds(await asyncio.to_thread(scene.platform.ledger))
     return {name: count for name, count in left.items() if count}
+
+
+def _holds(ledger: Iterable[Mapping[str, Any]]) -> int:
+    """How many payments are held that are neither taken nor let go, as they may be until the books are compared."""
+    kinds = [entry["kind"] for entry in ledger]
+    return kinds.count("authorised") - kinds.count("captured") - kinds.count("voided")
 
 
 @asynccontextmanager
