@@ -44,7 +44,7 @@ class Load:
             else:
                 assert answer == Answer(body)
                 self.answered += 1
-                await asyncio.sleep(0.02)
+                await asyncio.sleep(0.1)
 
     async def goes_on(self, *, within: float = 20) -> None:
         """Wait until there are answers again."""
