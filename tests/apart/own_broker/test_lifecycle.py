@@ -86,7 +86,7 @@ class Load:
         else:
             if answer.is_error:
                 self.failures.append(f"{method} {path}: {answer.status_code} {answer.text}")
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.1)
         return answer if answer is not None and answer.is_success else None
 
 
