@@ -3,6 +3,8 @@
 import json
 import secrets
 
+import psutil
+
 from infra.launcher.services import BUSINESS
 from tests.support.collector import Collector
 from tests.support.customer import Customer
@@ -28,3 +30,13 @@ async def test_every_line_arrives_in_the_fields_of_ecs_and_without_what_a_custom
     assert {line["service.name"] for line in lines} >= {*BUSINESS, "edge"}
     assert not [line for line in lines if secret in str(line)]
     assert next(line for line in lines if line.get("http.request.id") == mine)["http.response.status_code"] == 404
+
+
+def test_no_secret_is_in_a_log_or_on_a_command_line(platform: Platform, collector: Collector) -> None:
+    known = platform.state.read("secrets.json")
+    assert {"rabbitmq.users", "postgresql.users", "gateway.key", "administrator"} <= {*known}
+    logs = [path.read_text(errors="replace") for path in platform.state.logs.iterdir()]
+    commands = [" ".join(psutil.Process(pid).cmdline()) for pid in platform.pids.values()]
+    said = "\n".join((*logs, *commands, *collector.lines))
+    assert "workers.users" in said
+    assert [name for name, secret in known.items() if secret in said] == []
