@@ -34,7 +34,7 @@ async def test_every_line_arrives_in_the_fields_of_ecs_and_without_what_a_custom
 
 def test_no_secret_is_in_a_log_or_on_a_command_line(platform: Platform, collector: Collector) -> None:
     known = platform.state.read("secrets.json")
-    assert {"rabbitmq.users", "postgresql.users", "gateway.key", "administrator"} <= {*known}
+    assert {name.split(".")[0] for name in known} >= {"rabbitmq", "postgresql", "gateway", "administrator"}
     logs = [path.read_text(errors="replace") for path in platform.state.logs.iterdir()]
     commands = [" ".join(psutil.Process(pid).cmdline()) for pid in platform.pids.values()]
     said = "\n".join((*logs, *commands, *collector.lines))
