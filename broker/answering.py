@@ -1,10 +1,10 @@
 """From a request to its answer: who may ask, what is asked, has it been answered, answer it.
 
 Promise: whatever a handler does, the caller gets a reply or a refusal; a handler that raises is a defect (500, logged
-with its stack) unless something it needs is away for a moment (503); nothing is worked on past its deadline.
+with its stack) unless something it needs is away for a moment (503); nothing is worked on past its deadline
+(but for a tick).
 """
 
-import asyncio
 import json
 import time
 from collections.abc import Iterable
@@ -18,6 +18,7 @@ from broker.injection import pick
 from broker.lane import Answer, Ask, LaneError, Request, Requester, refuse
 from broker.logs import trace_of, working_on
 from broker.outbox import Origin
+from broker.patience import Patience, PatienceLostError
 from broker.reader import Json, Reader
 from broker.reading import read
 from broker.reconnecting import BrokerAwayError
@@ -39,6 +40,8 @@ from contracts.base import (
 
 MOST_NEWS = 16_384
 """Bytes of news in the headers of an answer, which must fit into one frame."""
+TICK_SECONDS = 0.05
+"""How late it may be noticed that a deadline has passed."""
 _REPLIED, _OTHER = "replied", "other"
 _OF_THE_PLATFORM = {kind.slug for kind in vars(base).values() if isinstance(kind, RefusalKind)}
 _seconds = cache(REQUEST_SECONDS.labels)
@@ -58,6 +61,7 @@ class Answering:
         self._service = service
         self._database = database
         self._requester = requester
+        self._patience = Patience(tick=TICK_SECONDS)
 
     async def __call__(self, request: Request) -> Answer:
         """The answer; never raises."""
@@ -73,16 +77,16 @@ class Answering:
 
     async def _safely(self, answerer: Answerer, request: Request) -> Answer | Refusal:
         try:
-            async with asyncio.timeout(request.seconds_left) as deadline:
-                return await self._answer(answerer, request)
+            return await self._patience.wait(self._answer(answerer, request), within=request.seconds_left)
+        except PatienceLostError as error:
+            tracing.fail(error)
+            return deadline_passed()
         except (LaneError, BrokerAwayError) as error:
             tracing.fail(error)
             log.warning("another service did not answer", error=error)
             return temporarily_unavailable()
         except Exception as error:
             tracing.fail(error)
-            if isinstance(error, TimeoutError) and deadline.expired():
-                return deadline_passed()
             if was_broken_off(error):
                 log.warning("the database is away", error=error)
                 return temporarily_unavailable()

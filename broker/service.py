@@ -5,7 +5,7 @@ inbox, outbox, retries, presence and drain are implied. Mistakes in the declarat
 second handler for one message, a parameter that nobody can give) are found when it is put together, in one sentence.
 """
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version as installed_version
 from types import UnionType
@@ -18,70 +18,15 @@ from broker.composing import Question, composition
 from broker.injection import Attempt, Handler, check, given_by, needs
 from broker.lane import Ask
 from broker.reader import Reader
+from broker.routes import Cached, Http, Streamed, as_a_stream, complete, must_be_cacheable
 from broker.topology import COMMANDS, EVENTS, work_queue
 from broker.transaction import Database, Transaction
-from contracts.base import Caller, Command, Event, Growing, Operation, Query, Refusal, Said
-from contracts.presence import LAST_EVENT_ID, Cache, Manifest, Offer, Route, Saying, Stale, Stream, Who
+from contracts.base import Caller, Command, Event, Operation, Query, Refusal, Said
+from contracts.presence import Cache, Manifest, Offer, Route, Saying, Stream
+
+__all__ = ["Cached", "Http", "Service", "Streamed"]
 
 Function = TypeVar("Function", bound=Callable[..., Awaitable[Any]])
-_METHODS_WITHOUT_BODY = ("GET", "DELETE")
-
-
-def Http(
-    method: str,
-    path: str,
-    *,
-    status: int = 200,
-    who: Who = "user",
-    query: tuple[str, ...] = (),
-    wait: str | None = None,
-    headers: Mapping[str, str] | None = None,
-    raw: str | None = None,
-    roles: tuple[str, ...] = (),
-    limit: str | None = None,
-    within: float | None = None,
-) -> Route:
-    """How an operation is reached over HTTP. Only `who="anyone"` needs no access token. With `roles`, the caller must
-    have one of them.
-
-    Fields named in the path come from the path, those in `query` (for GET and DELETE: all others) from the query
-    string, those in `headers` (header -> field) from headers, the rest from the JSON body. `raw` names the field that
-    gets the body as it came, as text. `limit` names the limit of the edge that counts it, where the one for reads or
-    writes is not meant ("credentials": what guesses passwords). `within` is how many seconds the answer may take, at
-    most 30, where DEFAULT_SECONDS of the lane are not right.
-    """
-    return Route.model_validate(
-        {
-            "method": method,
-            "path": path,
-            "status": status,
-            "who": who,
-            "query": query,
-            "wait": wait,
-            "headers": {header.lower(): field for header, field in (headers or {}).items()},
-            "raw": raw,
-            "roles": roles,
-            "limit": limit,
-            "within_seconds": within,
-        }
-    )
-
-
-def Cached(seconds: int, stale: Mapping[type[Event], tuple[str, str] | None]) -> Cache:
-    """How long an edge may answer again with the same, and the events that make it stale: any of them (None), or those
-    whose field (or one of whose list) is a field of the question: `{StockReserved: ("sku", "skus")}`."""
-    return Cache(seconds=seconds, stale=_named(stale))
-
-
-def _named(events: Mapping[type[Event], tuple[str, str] | None]) -> tuple[Stale, ...]:
-    named = ((event.topic, fields or (None, None)) for event, fields in events.items())
-    return tuple(Stale(event=topic, field=ours, among=theirs) for topic, (ours, theirs) in named)
-
-
-def Streamed(after: str, news: Mapping[type[Event], tuple[str, str] | None]) -> Stream:
-    """An answer (a `Growing`) that edges tell as Server-Sent Events: the field of the question that gets how many items
-    the client has, and the events that say that there may be more, as for `Cached`."""
-    return Stream(after=after, news=_named(news))
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,12 +137,12 @@ class Service:
         self._must_own(operation.topic)
         _only_once(operation, self.answerers)
         if cache is not None:
-            _must_be_cacheable(operation, http, cache)
+            must_be_cacheable(operation, http, cache)
         if stream is not None:
-            http = _as_a_stream(operation, http, stream)
+            http = as_a_stream(operation, http, stream)
 
         def register(handler: Function) -> Function:
-            route = None if http is None else _complete(http, operation)
+            route = None if http is None else complete(http, operation)
             reply: TypeAdapter[Any] = TypeAdapter(operation.reply_type())
             self.answerers[operation.topic] = Answerer(
                 operation, handler, needs(handler), reply, route, _stage(first), _stage(then), cache, stream
@@ -338,30 +283,6 @@ def _only_once(message: type[Operation[Any]] | type[Said], handled: Mapping[str,
         raise ValueError(f"{message.__name__} has a handler already")
 
 
-def _must_be_cacheable(operation: type[Operation[Any]], http: Route | None, cache: Cache) -> None:
-    if http is None or http.who != "anyone" or not issubclass(operation, Query) or http.headers:
-        raise ValueError(
-            f"{operation.__name__} can't be cached: only what anyone may ask over HTTP can, and no headers"
-        )
-    _must_have_fields(operation, cache.stale)
-
-
-def _as_a_stream(operation: type[Operation[Any]], http: Route | None, stream: Stream) -> Route:
-    """The route, with the header by which clients say what they have."""
-    if http is None or http.method != "GET" or not issubclass(operation, Query):
-        raise ValueError(f"{operation.__name__} can't be a stream: only a query with a GET route can")
-    if not issubclass(get_origin(operation.reply_type()) or operation.reply_type(), Growing):
-        raise ValueError(f"{operation.__name__} can't be a stream: its reply is no Growing")
-    _must_have_fields(operation, stream.news)
-    return http.model_copy(update={"headers": {**http.headers, LAST_EVENT_ID: stream.after}})
-
-
-def _must_have_fields(operation: type[Operation[Any]], events: Iterable[Stale]) -> None:
-    for stale in events:
-        if stale.field is not None and stale.field not in operation.model_fields:
-            raise ValueError(f"{operation.__name__} has no field {stale.field} that {stale.event} could speak of")
-
-
 def _must_get(handler: Handler, wants: dict[str, Any], given: set[Any]) -> None:
     if Reader in wants.values() and Reader not in given:
         raise TypeError(f"{handler.__qualname__}: only the handler of a query, or what goes `first`, can have a Reader")
@@ -377,24 +298,6 @@ def _without_refusal(kind: Any) -> Any:
         return kind
     left = tuple(part for part in get_args(kind) if part is not Refusal)
     return left[0] if len(left) == 1 else Union[left]  # noqa: UP007 - the parts are values here
-
-
-def _complete(route: Route, operation: type[Operation[Any]]) -> Route:
-    """Name the fields of the query string. Raises ValueError if path and operation do not fit."""
-    if route.roles and route.who == "anyone":
-        raise ValueError(f"{route.method} {route.path}: who needs a role can't be anyone")
-    in_path = [segment[1:-1] for segment in route.path.split("/") if segment.startswith("{")]
-    fields = set(operation.model_fields)
-    named = (route.wait, route.raw, *route.headers.values())
-    for name in (*in_path, *route.query, *(name for name in named if name)):
-        if name not in fields:
-            raise ValueError(f"{route.method} {route.path}: {operation.__name__} has no field {name}")
-    if route.raw is not None and (homeless := fields - {*in_path, *route.query, *named}):
-        raise ValueError(f"{route.method} {route.path}: {min(homeless)} can't be in the body, which is all {route.raw}")
-    if route.query or route.method not in _METHODS_WITHOUT_BODY:
-        return route
-    left = tuple(name for name in operation.model_fields if name not in in_path and name not in named)
-    return route.model_copy(update={"query": left})
 
 
 def _offer(answerer: Answerer) -> Offer:

@@ -7,18 +7,20 @@ that asked, not a message of its own.
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
-from typing import Any
-
-from aio_pika.abc import AbstractIncomingMessage
+from typing import TYPE_CHECKING, Any
 
 from broker import topology, tracing
 from broker.lane import Answer, Answering, Request
 from broker.lane.repeating import Carried
 from broker.publisher import Publisher
-from broker.service import Listener
 from broker.tracing import Attributes, Tracer
 
-Settle = Callable[[Listener, AbstractIncomingMessage], Awaitable[None]]
+if TYPE_CHECKING:  # an edge consumes nothing, and loads none of it
+    from aio_pika.abc import AbstractIncomingMessage
+
+    from broker.service import Listener
+
+Settle = Callable[["Listener", "AbstractIncomingMessage"], Awaitable[None]]
 
 
 def asking(requester: Carried, exchange: str = topology.REQUESTS) -> Carried:
@@ -55,7 +57,7 @@ def settling(settle: Settle) -> Settle:
     if tracer is None:
         return settle
 
-    async def traced(listener: Listener, raw: AbstractIncomingMessage) -> None:
+    async def traced(listener: "Listener", raw: "AbstractIncomingMessage") -> None:
         headers = raw.headers
         attributes = {
             **_messaging("process", str(raw.exchange), str(raw.routing_key), listener.queue),

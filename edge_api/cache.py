@@ -11,8 +11,7 @@ import time
 from collections import OrderedDict, defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
-from functools import partial
-from hashlib import blake2b
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from prometheus_client import Counter, Gauge
@@ -90,18 +89,20 @@ class Cache:
         headers: Mapping[bytes, bytes],
         params: Mapping[str, str],
         ask: Callable[[], Awaitable[Answer]],
+        *,
+        check: Callable[[], None],
     ) -> Answer | Response:
-        """Ask, or wait for somebody who does. Raises what `ask` raises."""
-        if offer.cache is None or not self._is_kept(offer.cache):
-            PASSED.inc()
-            return await ask()
-        key = _key(offer, scope)
-        fill, anew = self._fills.get(key), _wants_anew(headers)
-        if fill is None or anew:
-            fill = self._begin(key, offer.cache, params, ask, anew=anew)
-        else:
-            JOINED.inc()
-        answer, _ = await asyncio.shield(fill)
+        """Ask, or wait for somebody who does. Raises what `ask` raises, and what `check` raises where nobody can be
+        asked now: then what is kept stays."""
+        key, anew = _key(offer, scope), _wants_anew(headers)
+        fill = None if anew else await self._join(key)
+        if fill is None:
+            if offer.cache is None or not self._is_kept(offer.cache):
+                PASSED.inc()
+                return await ask()
+            check()
+            fill = await self._lead(key, offer.cache, params, ask, anew=anew)
+        answer = fill.answer
         if answer.refused:
             return answer
         entry = self._entries.get(key)
@@ -153,7 +154,19 @@ class Cache:
     def _is_kept(self, cache: Declared) -> bool:
         return self._max_bytes > 0 and all(stale.event in self._heard for stale in cache.stale)
 
-    def _begin(
+    async def _join(self, key: Key) -> Fill | None:
+        """What somebody else is being answered; nothing where nobody asks, or who asked has gone."""
+        while (fill := self._fills.get(key)) is not None:
+            JOINED.inc()
+            try:
+                return await asyncio.shield(fill)
+            except asyncio.CancelledError:
+                task = asyncio.current_task()
+                if not fill.cancelled() or (task and task.cancelling()):
+                    raise
+        return None
+
+    async def _lead(
         self,
         key: Key,
         cache: Declared,
@@ -161,14 +174,25 @@ class Cache:
         ask: Callable[[], Awaitable[Answer]],
         *,
         anew: bool,
-    ) -> asyncio.Future[Fill]:
+    ) -> Fill:
+        """Ask, for all who want the same meanwhile."""
         self._drop(key)
         tags = self._tags[key] = tags_of(key[0], cache.stale, params)
         for tag in tags:
             self._tagged[tag].add(key)
-        fill = self._fills[key] = asyncio.ensure_future(self._fresh(key, tags, cache.seconds, ask, anew=anew))
-        fill.add_done_callback(partial(self._end, key))
-        return fill
+        fill = self._fills[key] = asyncio.get_running_loop().create_future()
+        filled = None
+        try:
+            filled = await self._fresh(key, tags, cache.seconds, ask, anew=anew)
+            fill.set_result(filled)
+            return filled
+        except Exception as error:
+            fill.set_exception(error)
+            fill.exception()  # seen, also where nobody joined
+            raise
+        finally:
+            fill.cancel()  # where it was not answered
+            self._end(key, fill, filled)
 
     async def _fresh(
         self, key: Key, tags: list[Tag], seconds: int, ask: Callable[[], Awaitable[Answer]], *, anew: bool
@@ -189,15 +213,14 @@ class Cache:
             self._shared.keep(words, found.seal, answer.body, seconds)
         return Fill(answer, seconds)
 
-    def _end(self, key: Key, fill: asyncio.Future[Fill]) -> None:
-        failed = fill.cancelled() or fill.exception() is not None or fill.result().answer.refused
+    def _end(self, key: Key, fill: asyncio.Future[Fill], filled: Fill | None) -> None:
         if self._fills.get(key) is not fill:
             return  # something has made it stale meanwhile
         del self._fills[key]
-        if failed:
+        if filled is None or filled.answer.refused:
             self._drop(key)
             return
-        entry = _entry(*fill.result())
+        entry = _entry(*filled)
         self._entries[key] = entry
         self._bytes += entry.size
         while self._bytes > self._max_bytes:
@@ -234,7 +257,7 @@ def _wants_anew(headers: Mapping[bytes, bytes]) -> bool:
 
 
 def _entry(answer: Answer, seconds: float) -> Entry:
-    etag = b'"' + blake2b(answer.body, digest_size=12).hexdigest().encode() + b'"'
+    etag = b'"' + sha256(answer.body).hexdigest()[:24].encode() + b'"'
     said = ((b"etag", etag),)
     response = Response(200, answer.body, headers=said, cache_control=b"no-cache")
     unchanged = Response(304, headers=said, cache_control=b"no-cache")

@@ -15,12 +15,12 @@ import uuid_utils
 from starlette.applications import Starlette
 from starlette.types import Message, Receive, Scope, Send
 
+from broker.patience import Patience
 from broker.telemetry import log
 from edge_api.gateway import Visit
 from edge_api.incoming import ClientGoneError, Incoming
 from edge_api.limits import Limits
 from edge_api.origins import Origins, is_preflight
-from edge_api.patience import Patience
 from edge_api.platform_paths import UNLIMITED, template_of
 from edge_api.platform_routes import Checks
 from edge_api.problems import RefusedError, body_incomplete, internal_error, problem

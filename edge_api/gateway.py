@@ -122,7 +122,8 @@ class Gateway:
             return respond(told, target.route, request) if isinstance(told, Answer) else told
         if target.is_cached:
             ask = partial(self._ask, target, request)
-            answer = await self._cache.fill(target.offer, scope, headers, request.params, ask)
+            check = partial(self._capacity.check, target.record, target.route)
+            answer = await self._cache.fill(target.offer, scope, headers, request.params, ask, check=check)
             return answer if isinstance(answer, Response) else respond(answer, target.route, request)
         answer = await self._ask(target, request)
         if answer.news is not None:
@@ -138,15 +139,14 @@ class Gateway:
             raise
 
     async def _ask(self, target: Target, request: Request) -> Answer:
-        service = target.record.name
-        self._capacity.take(service, target.route)
+        self._capacity.take(target.record, target.route)
         try:
             return await self._requester.request(request)
         except tuple(_FAILURES) as error:
             kind = next(kind for failure, kind in _FAILURES.items() if isinstance(error, failure))
             raise RefusedError(kind()) from error
         finally:
-            self._capacity.give_back(service)
+            self._capacity.give_back(target.record)
 
 
 def seconds_for(route: Route) -> float:

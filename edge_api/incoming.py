@@ -11,7 +11,7 @@ import math
 
 from starlette.types import Receive, Scope
 
-from edge_api.patience import Patience
+from broker.patience import Patience
 from edge_api.problems import RefusedError, body_too_large, body_too_slow
 
 MAX_BODY = 1 << 20

@@ -9,8 +9,10 @@ import math
 import re
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import NamedTuple, Protocol
+from uuid import UUID
 
 from prometheus_client import Counter
 from starlette.types import Scope
@@ -27,6 +29,8 @@ LIMITED = Counter("hedgerow_http_limited", "Requests refused because somebody as
 COUNTED_ALONE = Counter("hedgerow_http_limits_alone", "Requests counted by one edge alone, because Redis was away.")
 KEPT = 50_000
 """How many clients each of the two halves of the memory holds."""
+PREPARED = 4096
+"""For how many of those who ask it is remembered what their requests count for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +40,11 @@ class Rate:
     name: str
     requests: int
     seconds: int
+    interval: float = field(init=False, repr=False)
+    """Seconds that one request takes."""
 
-    @property
-    def interval(self) -> float:
-        """Seconds that one request takes."""
-        return self.seconds / self.requests
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "interval", self.seconds / self.requests)
 
     def is_open(self, ahead: float) -> bool:
         """Whether one more may pass, of a client who is so many seconds ahead of the rate."""
@@ -103,13 +107,24 @@ class Memory:
         """How far ahead each key was. If all were open, one request is added to each."""
         now = time.monotonic()
         young, old = self._young, self._old
-        ahead = [max(0.0, (young.get(key) or old.get(key, 0.0)) - now) for key, _ in charge]
-        if all(rate.is_open(seconds) for (_, rate), seconds in zip(charge, ahead, strict=True)):
+        ahead, is_open = [], True
+        for key, rate in charge:
+            seconds = max(0.0, (young.get(key) or old.get(key, 0.0)) - now)
+            is_open = is_open and rate.is_open(seconds)
+            ahead.append(seconds)
+        if is_open:
             for (key, rate), seconds in zip(charge, ahead, strict=True):
                 young[key] = now + seconds + rate.interval
             if len(young) > KEPT:
                 self._young, self._old = {}, young
         return ahead
+
+
+class _Due(NamedTuple):
+    """What one request counts for, and the header that says by which rates."""
+
+    charge: Charge
+    policy: Header
 
 
 class Limits:
@@ -120,7 +135,7 @@ class Limits:
         self._store = store
         self._clients = clients
         self._shut: dict[str, float] = {}
-        self._policies: dict[tuple[Rate, ...], Header] = {}
+        self._due = lru_cache(PREPARED)(self._prepare)
         for name in rates:
             LIMITED.labels(name)
 
@@ -137,34 +152,33 @@ class Limits:
 
     async def count(self, address: str, caller: Caller = NOBODY, route: Route | None = None) -> tuple[Header, ...]:
         """Count one request, and say what is left. Raises RefusedError."""
-        charge = self._charge(address, caller, route)
+        charge, policy = self._due(address, caller.id, None if route is None else self._class_of(route))
         if not charge:
             return ()
-        ahead = await self._store.charge(charge)
-        rates = tuple(rate for _, rate in charge)
-        for rate, seconds in zip(rates, ahead, strict=True):
+        fewest, said = math.inf, ""
+        for (_, rate), seconds in zip(charge, await self._store.charge(charge), strict=True):
             if not rate.is_open(seconds):
                 raise self._refuse(address, rate, seconds)
-        rate, seconds = min(zip(rates, ahead, strict=True), key=lambda pair: pair[0].left(pair[1]))
-        said = f'"{rate.name}";r={rate.left(seconds) - 1};t={math.ceil(seconds + rate.interval)}'
-        return ((b"ratelimit", said.encode()), self._policy(rates))
+            if (left := rate.left(seconds)) < fewest:
+                fewest, said = left, f'"{rate.name}";r={left - 1};t={math.ceil(seconds + rate.interval)}'
+        return ((b"ratelimit", said.encode()), policy)
 
-    def _charge(self, address: str, caller: Caller, route: Route | None) -> list[tuple[str, Rate]]:
-        rates, charge = self._rates, []
-        if (rate := rates.get("address")) is not None:
-            charge.append((f"address {address}", rate))
-        who = address
-        if caller.id is not None:
-            who = str(caller.id)
-            if (rate := rates.get("user")) is not None:
-                charge.append((f"user {who}", rate))
-        if route is not None and (rate := self._class_of(route)) is not None:
-            charge.append((f"{rate.name} {who}", rate))
-        return charge
+    def _prepare(self, address: str, user: UUID | None, operations: str | None) -> _Due:
+        """The RateLimit-Policy header is that of draft-ietf-httpapi-ratelimit-headers."""
+        who = address if user is None else str(user)
+        counted = [("address", address), ("user", None if user is None else who), (operations, who)]
+        charge = [
+            (f"{name} {whom}", rate)
+            for name, whom in counted
+            if name is not None and whom is not None and (rate := self._rates.get(name)) is not None
+        ]
+        policy = ", ".join(f'"{rate.name}";q={rate.requests};w={rate.seconds}' for _, rate in charge)
+        return _Due(charge, (b"ratelimit-policy", policy.encode()))
 
-    def _class_of(self, route: Route) -> Rate | None:
-        named = self._rates.get(route.limit) if route.limit is not None else None
-        return named or self._rates.get("reads" if route.method == "GET" else "writes")
+    def _class_of(self, route: Route) -> str:
+        if route.limit is not None and route.limit in self._rates:
+            return route.limit
+        return "reads" if route.method == "GET" else "writes"
 
     def _refuse(self, address: str, rate: Rate, ahead: float) -> RefusedError:
         wait = ahead + rate.interval - rate.seconds
@@ -174,13 +188,6 @@ class Limits:
             self._shut[address] = time.monotonic() + wait
             log.info("an address asks too often", limit=f"{rate.requests} in {rate.seconds} s")
         return _refused(rate, wait)
-
-    def _policy(self, rates: tuple[Rate, ...]) -> Header:
-        """The RateLimit-Policy header (draft-ietf-httpapi-ratelimit-headers)."""
-        if rates not in self._policies:
-            said = ", ".join(f'"{rate.name}";q={rate.requests};w={rate.seconds}' for rate in rates)
-            self._policies[rates] = (b"ratelimit-policy", said.encode())
-        return self._policies[rates]
 
 
 def _refused(rate: Rate, wait: float) -> RefusedError:

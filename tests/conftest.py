@@ -13,6 +13,7 @@ import httpx
 import pytest
 import pytest_asyncio
 import structlog
+from hypothesis import HealthCheck, settings
 from hypothesis.configuration import set_hypothesis_home_dir
 from xdist.remote import Producer
 from xdist.scheduler.loadfile import LoadFileScheduling
@@ -35,6 +36,9 @@ def pytest_configure() -> None:
     # What structlog would draw of an exception costs a third of a second.
     plain = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
     structlog.configure(processors=[*structlog.get_config()["processors"][:-1], plain])
+    # How fast an example is says how busy the machine is.
+    settings.register_profile("whenever", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    settings.load_profile("whenever")
     # Hypothesis writes its tables of characters there, and workers that do so at once take them from each other.
     if worker := os.environ.get("PYTEST_XDIST_WORKER"):
         set_hypothesis_home_dir(Path(".hypothesis") / worker)

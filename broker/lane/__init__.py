@@ -27,6 +27,8 @@ from contracts.base import Caller, Operation, Query, Refusal
 NOBODY = Caller()
 DEFAULT_SECONDS = 5.0
 """How long an answer may take, where nobody says otherwise."""
+PREFETCH = 64
+"""How many requests one instance of a service has in hand."""
 MAX_IN_FLIGHT = 10_000
 """How many requests may wait for their answers at one requester."""
 

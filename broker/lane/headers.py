@@ -6,6 +6,7 @@ here.
 
 import json
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
@@ -75,11 +76,16 @@ def _text(value: Any) -> str | None:
 def _caller(headers: Mapping[str, Any]) -> Caller:
     if "caller-id" not in headers:
         return NOBODY
-    session = headers.get("caller-session")
+    session = _text(headers.get("caller-session"))
+    return _known_caller(str(headers["caller-id"]), session, str(headers.get("caller-roles", "")))
+
+
+@lru_cache(maxsize=4096)
+def _known_caller(caller_id: str, session: str | None, roles: str) -> Caller:
     return Caller(
-        id=UUID(str(headers["caller-id"])),
-        session=None if session is None else UUID(str(session)),
-        roles=frozenset(filter(None, str(headers.get("caller-roles", "")).split(","))),
+        id=UUID(caller_id),
+        session=None if session is None else UUID(session),
+        roles=frozenset(filter(None, roles.split(","))),
     )
 
 

@@ -25,7 +25,6 @@ from contracts.base import request_failed, request_poisoned
 
 TOPIC, DEATHS = "suspected-topic", "suspected-deaths"
 """Headers of what is tried alone: what it was sent to, and how often the service has died of it meanwhile."""
-PREFETCH = 64
 TRIES_ALONE = 2
 """After a first death. With one, whoever happens to be tried when something else ends the service would be refused."""
 REQUEST_BODY_KEPT = 100_000

@@ -7,7 +7,7 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from infra.launcher.failure import Failure
@@ -44,6 +44,11 @@ def unpack_prometheus(folder: Path) -> Path:
 def unpack_redis(folder: Path) -> Path:
     """The same for Redis with the libraries that this machine lacks."""
     return _unpack("Redis", folder / "redis", _redis)
+
+
+def unpack(what: str, root: Path, packages: Sequence[str]) -> Path:
+    """The same for these packages and no others; `root` is what they are unpacked into."""
+    return _unpack(what, root, lambda *_: list(packages))
 
 
 def _unpack(what: str, root: Path, wanted: Wanted) -> Path:

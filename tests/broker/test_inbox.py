@@ -206,7 +206,7 @@ def _stories(draw: st.DrawFn) -> tuple[list[str], set[str], list[int]]:
     return topics, hears, draw(st.permutations([*every, *again]))
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(story=_stories(), seed=st.integers(0, 1000))
 async def test_whatever_order_events_come_in_two_consumers_apply_each_once_in_order(
     consumers: Database, story: tuple[list[str], set[str], list[int]], seed: int

@@ -14,6 +14,7 @@ from contracts.base import refusal
 from contracts.presence import Cache, Stale
 from tests.edge_api.world import World, offer
 from tests.support.counting import Counting
+from tests.support.eventually import eventually
 
 GET, LIST, MINE = "shop.get-thing.v1", "shop.find-things.v1", "shop.get-mine.v1"
 CHANGED, SOLD, CLOSED = "shop.thing-changed.v1", "shop.things-sold.v1", "shop.shop-closed.v1"
@@ -79,6 +80,15 @@ async def got(world: World, path: str = "/things/7", **headers: str) -> str:
     return response.text
 
 
+async def have_joined(joined: Counting, number: int) -> None:
+    """Wait until so many wait for what somebody else has asked."""
+
+    async def all_have() -> bool:
+        return joined.more == number
+
+    await eventually(all_have)
+
+
 async def test_what_was_asked_is_answered_again_without_asking(cached: World, shop: Shop) -> None:
     hits = Counting("hedgerow_http_cached_total", outcome="hit")
     assert [await got(cached) for _ in range(3)] == ["1"] * 3
@@ -128,14 +138,18 @@ async def test_many_who_ask_at_once_cost_one_question(cached: World, shop: Shop)
 
 
 async def test_who_goes_away_takes_the_answer_from_nobody(cached: World, shop: Shop) -> None:
+    joined = Counting("hedgerow_http_cached_total", outcome="joined")
     shop.hold()
     first = asyncio.create_task(got(cached))
     await shop.is_asked.wait()
-    second = asyncio.create_task(got(cached))
+    others = [asyncio.create_task(got(cached)) for _ in range(3)]
+    await have_joined(joined, len(others))
     first.cancel()
-    await asyncio.wait([first])
+    others[0].cancel()
+    await asyncio.wait([first, others[0]])
     shop.may_answer.set()
-    assert await second == "1"
+    assert await asyncio.gather(*others[1:]) == ["2", "2"]
+    assert shop.asked == 2
 
 
 async def test_an_answer_that_was_on_its_way_when_it_became_stale_is_not_kept(cached: World, shop: Shop) -> None:
@@ -207,6 +221,22 @@ async def test_an_answer_that_was_on_its_way_when_events_were_missed_is_not_kept
     cached.cache.hears(frozenset({CHANGED, SOLD, CLOSED}), OFFERS)
     shop.may_answer.set()
     assert [await before, await got(cached)] == ["1", "2"]
+
+
+async def test_who_asks_again_because_another_has_gone_keeps_nothing_while_events_are_missed(
+    cached: World, shop: Shop
+) -> None:
+    joined = Counting("hedgerow_http_cached_total", outcome="joined")
+    shop.hold()
+    first = asyncio.create_task(got(cached))
+    await shop.is_asked.wait()
+    second = asyncio.create_task(got(cached))
+    await have_joined(joined, 1)
+    cached.cache.is_deaf()
+    first.cancel()
+    shop.may_answer.set()
+    assert await second == "2"
+    assert await got(cached) == "3"
 
 
 async def test_a_client_that_has_it_already_is_told_so(cached: World, shop: Shop) -> None:

@@ -58,7 +58,7 @@ def offers(path: str, request: Any, reply: Any, slug: str) -> tuple[Offer, ...]:
     return query, write, Offer(topic="plug.c", kind="query", http=page, request={}, reply={}, parts=parts)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(path=PATHS, request=SCHEMAS, reply=SCHEMAS, said=SCHEMAS, slug=NAMES)
 def test_no_manifest_takes_the_documents_away(path: str, request: Any, reply: Any, said: Any, slug: str) -> None:
     says = (Saying(topic="plug.said.v1", schema_=said), Saying(topic="other.do.v1", kind="command", schema_=said))

@@ -9,8 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import REGISTRY
 
+from contracts.base import Caller
+from contracts.presence import Route
 from edge_api.clients import Clients, networks
 from edge_api.limits import DEFAULTS, KEPT, Limits, Memory, Rate, rates_from
+from edge_api.problems import RefusedError
 from tests.edge_api.world import World, bearing, offer
 from tests.support.counting import Counting
 
@@ -172,3 +175,11 @@ def test_rates_are_changed_by_name_and_the_others_stay() -> None:
 def test_what_is_no_rate_is_named(text: str) -> None:
     with pytest.raises(ValueError, match="is no rate"):
         rates_from(text)
+
+
+async def test_an_operation_that_names_the_limit_of_addresses_is_counted_by_address_too() -> None:
+    limits = Limits({"address": Rate("address", 1, 3600)}, Memory(), Clients(()))
+    route = Route(method="GET", path="/things", limit="address")
+    await limits.count("192.0.2.1", Caller(id=uuid4()), route)
+    with pytest.raises(RefusedError):
+        await limits.count("192.0.2.1", Caller(id=uuid4()), route)

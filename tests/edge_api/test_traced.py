@@ -9,11 +9,11 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from starlette.types import Message, Scope
 
 from broker import tracing
+from broker.patience import Patience
 from broker.spans import Spans
 from contracts.base import nobody_there
 from edge_api.gateway import Visit
 from edge_api.incoming import ClientGoneError, Incoming
-from edge_api.patience import Patience
 from edge_api.problems import RefusedError, no_such_route
 from edge_api.responses import Response
 from edge_api.traced import traced

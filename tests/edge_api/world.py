@@ -113,31 +113,34 @@ class Lane:
 class World:
     """The edge, its client, and everything that the edge believes in."""
 
-    def __init__(self, rates: Mapping[str, Rate] | None = None, *, clients: Clients | None = None) -> None:
+    def __init__(
+        self, rates: Mapping[str, Rate] | None = None, *, clients: Clients | None = None, at_once: int = 8
+    ) -> None:
         self.lane = Lane()
         self.registry = Registry(trusted_logins=frozenset({"edge"}))
         self.is_known = True
         self.is_up = True
         self.signing_key = ECKey.generate_key("P-256", {"kid": "first"})
         self.instances: dict[str, UUID] = {}
-        routes = Routes(self.registry, is_reserved=lambda path: template_of(path) is not None)
+        self.routes = routes = Routes(self.registry, is_reserved=lambda path: template_of(path) is not None)
         self.keys = KeyRing(over_the_lane(routes, self.lane))
         checks = {"broker": lambda: self.is_up, "presence": lambda: self.is_known}
         self.revocations = RevocationList(from_issuer(routes, self.lane))
         self.revocations.are_known = True
         self.authenticator = Authenticator(self.keys, self.revocations)
         self.cache = Answers(max_bytes=100_000)
-        limits = Limits(rates or {}, Memory(), clients or Clients())
+        self.limits = Limits(rates or {}, Memory(), clients or Clients())
+        self.capacity = Capacity(at_once)
         self.streams = Streams(4, most_of_one=2)
         self.revocations.on_revoked.append(self.streams.revoke)
         self.app = assemble(
             routes,
             self.lane,
             self.authenticator,
-            limits,
+            self.limits,
             checks,
             _nothing,
-            capacity=Capacity(8),
+            capacity=self.capacity,
             cache=self.cache,
             streams=self.streams,
         )

@@ -139,6 +139,19 @@ def test_a_moved_project_makes_its_environment_anew(copy: Path, tmp_path: Path) 
     assert "making the virtual environment" in complained
 
 
+def test_an_environment_of_another_project_is_left_alone(copy: Path, tmp_path: Path) -> None:
+    run(copy, "up")
+    other = tmp_path / "other"
+    shutil.copytree(copy, other, ignore=shutil.ignore_patterns(".venv"))
+    (other / ".venv").symlink_to(copy / ".venv")
+    code, _, complained = run(other, "up")
+    assert (code, complained.splitlines()) == (
+        1,
+        [f"justw: {other}/.venv is a link to an environment that is not this project's; remove the link."],
+    )
+    assert run(copy, "up") == (0, expected(copy, "up"), "")
+
+
 def test_without_a_fitting_python_it_says_what_to_install(tmp_path: Path) -> None:
     shutil.copy(REPOSITORY / "justw", tmp_path)
     for name in ("requirements.lock", "pyproject.toml"):

@@ -14,9 +14,9 @@ from aio_pika.abc import AbstractConnection, AbstractExchange, AbstractIncomingM
 
 from broker import topology
 from broker.connection import Link, declare
-from broker.lane import Answer, Answering
+from broker.lane import PREFETCH, Answer, Answering
 from broker.lane.headers import NEWS, OUTCOME, REFUSED, REPLIED
-from broker.lane.taking import PREFETCH, Delivered, Reply, Taking
+from broker.lane.taking import Delivered, Reply, Taking
 from broker.lane.wire.fields import Properties
 from broker.liveness import Liveness, is_probe
 from broker.publisher import Publisher

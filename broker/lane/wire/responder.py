@@ -12,9 +12,9 @@ from functools import partial
 from pamqp import commands
 
 from broker import topology
-from broker.lane import Answer, Answering
+from broker.lane import PREFETCH, Answer, Answering
 from broker.lane.headers import NEWS, OUTCOME, REFUSED, REPLIED
-from broker.lane.taking import PREFETCH, Delivered, Taking
+from broker.lane.taking import Delivered, Taking
 from broker.lane.wire.acknowledging import Acknowledging
 from broker.lane.wire.channel import Channel
 from broker.lane.wire.connection import Wire

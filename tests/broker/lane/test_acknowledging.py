@@ -115,7 +115,7 @@ class AcknowledgingMachine(RuleBasedStateMachine):
 
 
 TestAcknowledging = AcknowledgingMachine.TestCase
-TestAcknowledging.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestAcknowledging.settings = settings(max_examples=60, stateful_step_count=40)
 
 
 def test_on_a_channel_that_is_gone_nothing_is_acknowledged() -> None:

@@ -194,7 +194,7 @@ written = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(written, min_size=1, max_size=8), st.lists(st.integers(0, 7), max_size=12))
 def test_what_was_read_of_earlier_replies_never_changes_how_a_later_one_is_read(
     replies: list[dict[str, Any]], order: list[int]

@@ -26,7 +26,7 @@ from tests.support.eventually import eventually
 from tests.support.servers import RealServers
 
 pytestmark = pytest.mark.servers
-HOW_MANY = {"wire": 4_000, "aio-pika": 1_000}
+HOW_MANY = {"wire": 10_000, "aio-pika": 1_000}
 
 
 class Held:

@@ -53,7 +53,7 @@ described = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(tables, described, st.booleans())
 def test_pamqp_reads_the_properties_that_we_write(
     table: dict[str, Any], described: dict[str, Any], persistent: bool
@@ -69,7 +69,7 @@ def test_pamqp_reads_the_properties_that_we_write(
     assert read.headers == decode.field_table(encode.field_table(table))[1]
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     tables,
     described,
@@ -94,7 +94,7 @@ def test_we_read_the_properties_that_pamqp_writes(
     assert read == Properties(decode.field_table(encode.field_table(table))[1], **written_of)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(tables, st.none() | text)
 def test_a_correlation_id_is_added_as_if_it_had_been_there_from_the_start(
     table: dict[str, Any], id: str | None
@@ -102,7 +102,7 @@ def test_a_correlation_id_is_added_as_if_it_had_been_there_from_the_start(
     assert with_correlation_id(properties(table), id) == properties(table, correlation_id=id)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.dictionaries(st.text(), anything, max_size=3))
 def test_what_amqp_has_no_words_for_is_a_value_error(table: dict[str, Any]) -> None:
     with contextlib.suppress(ValueError):
@@ -117,14 +117,14 @@ def test_short_strings_are_short(size: int) -> None:
         properties({"x" * size: 1})
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.binary(max_size=80))
 def test_no_bytes_whatsoever_raise_anything_but_malformed(raw: bytes) -> None:
     with contextlib.suppress(MalformedPropertiesError):
         read_properties(raw)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(tables, described, st.data())
 def test_properties_that_were_cut_or_bent_raise_nothing_but_malformed(
     table: dict[str, Any], described: dict[str, Any], data: st.DataObject

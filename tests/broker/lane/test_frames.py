@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pamqp import body, commands, frame, header, heartbeat
 from pamqp.base import Frame
@@ -115,7 +115,6 @@ beats = st.just(Script(frame.marshal(heartbeat.Heartbeat(), 0), None))
 scripts = st.lists(deliveries() | returns() | confirms | methods | beats, max_size=5)
 
 
-@settings(deadline=None)
 @given(scripts, st.data())
 def test_what_pamqp_writes_is_read_however_it_is_split(scripts: list[Script], data: st.DataObject) -> None:
     stream, heard = b"".join(script.written for script in scripts), hearing()
@@ -133,7 +132,6 @@ def test_a_stream_that_comes_byte_by_byte_is_read_like_any_other() -> None:
     assert heard.said == [(CHANNEL, 1, False, "requests", "a.b", "x" * 32, b"body"), (CHANNEL, 9, True)]
 
 
-@settings(deadline=None)
 @given(exchanges, short, st.booleans(), bodies, ids)
 def test_pamqp_reads_a_message_as_we_wrote_it(
     exchange: str, key: str, mandatory: bool, content: bytes, correlation_id: str
