@@ -78,5 +78,5 @@ class Shop(RuleBasedStateMachine):
         assert self.world.books.what_is_wrong() == []
 
 
-Shop.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+Shop.TestCase.settings = settings(max_examples=60, stateful_step_count=40)
 TestShop = Shop.TestCase

@@ -10,9 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.message import EmailMessage
 from typing import cast
-from uuid import UUID
 
-from broker.ids import new_id
 from broker.lane import Ask, LaneError
 from broker.outbox import Origin
 from broker.reconnecting import BrokerAwayError
@@ -20,12 +18,12 @@ from broker.telemetry import log
 from broker.transaction import Database, Transaction
 from contracts.base import Refusal
 from contracts.orders import LookUpOrder
-from workers.users import profiles, store
+from workers.users import mails, profiles, store
 from workers.users.letters import LETTERS, Kind
+from workers.users.mails import Mail
 from workers.users.news import KINDS, News, about
 from workers.users.post import DeliveryError, Post, written
-from workers.users.profiles import Profile
-from workers.users.tables import MailedTokenRow, MailRow, UserRow
+from workers.users.tables import MailedTokenRow, UserRow
 from workers.users.tokens import fingerprint, fresh_token
 
 TRIES = 10
@@ -44,36 +42,35 @@ class Mailer:
 
 async def want(tx: Transaction, kind: Kind, email: str) -> None:
     """Have this mail sent to a (normalised) address, if it is a user's by then."""
-    tx.session.add(MailRow(id=new_id(), kind=kind, lookup=tx.people.lookup(email), due_at=datetime.now(UTC)))
+    await mails.add(tx.connection, kind, lookup=tx.people.lookup(email))
 
 
 async def tell(tx: Transaction, news: News) -> None:
     """Have the customer told of an order."""
-    event = news.model_dump(mode="json")
-    tx.session.add(MailRow(id=new_id(), kind=news.topic, news=event, due_at=datetime.now(UTC)))
+    await mails.add(tx.connection, news.topic, news=news.model_dump_json())
 
 
 async def send_next(database: Database, mailer: Mailer, ask: Ask) -> bool:
     """Send the mail that has been due for longest; false where none is."""
-    row = await database.transact(_ORIGIN, lambda tx: store.take_mail(tx.session, datetime.now(UTC), FIRST_PAUSE))
-    if row is None:
+    mail = await database.transact(_ORIGIN, lambda tx: mails.take(tx.connection, FIRST_PAUSE))
+    if mail is None:
         return False
     try:
-        mail = await _write_news(database, row, mailer, ask) if row.news else await _write(database, row, mailer)
-        if mail is not None:
-            await mailer.post.send(mail)
+        message = await _write_news(database, mail, mailer, ask) if mail.news else await _write(database, mail, mailer)
+        if message is not None:
+            await mailer.post.send(message)
     except DeliveryError as error:
-        is_last = row.attempts >= TRIES
-        (log.error if is_last else log.warning)("a mail could not be sent", kind=row.kind, error=str(error))
+        is_last = mail.attempts >= TRIES
+        (log.error if is_last else log.warning)("a mail could not be sent", kind=mail.kind, error=str(error))
         if not is_last:
             return True
-    await database.transact(_ORIGIN, lambda tx: store.forget_mail(tx.session, row.id))
+    await database.transact(_ORIGIN, lambda tx: mails.forget(tx.connection, mail.id))
     return True
 
 
-async def _write_news(database: Database, row: MailRow, mailer: Mailer, ask: Ask) -> EmailMessage | None:
+async def _write_news(database: Database, mail: Mail, mailer: Mailer, ask: Ask) -> EmailMessage | None:
     """The mail about an order; None where there is neither the order nor an address any more."""
-    news = KINDS[row.kind].model_validate(row.news)
+    news = KINDS[mail.kind].model_validate(mail.news)
     try:
         order = await ask(LookUpOrder(id=news.order_id))
     except (LaneError, BrokerAwayError) as error:
@@ -82,7 +79,8 @@ async def _write_news(database: Database, row: MailRow, mailer: Mailer, ask: Ask
         if order.status >= 500:
             raise DeliveryError(f"the order can't be looked up: {order.slug}")
         return None
-    profile = await database.read(lambda tx: _profile(tx, news.customer_id))
+    customer = news.customer_id
+    profile = await database.read(lambda tx: profiles.of_id(tx, customer)) if customer else None
     email = order.email or (profile.email if profile else None)
     if email is None:
         return None
@@ -90,43 +88,38 @@ async def _write_news(database: Database, row: MailRow, mailer: Mailer, ask: Ask
     return written(sender=mailer.sender, recipient=email, subject=said.subject, text=said.text)
 
 
-async def _profile(tx: Transaction, user_id: UUID | None) -> Profile | None:
-    user = await store.user_by_id(tx.session, user_id)
-    return await profiles.of(tx, user) if user else None
-
-
-async def _write(database: Database, row: MailRow, mailer: Mailer) -> EmailMessage | None:
+async def _write(database: Database, mail: Mail, mailer: Mailer) -> EmailMessage | None:
     """The mail to a user; None where nobody is to get it."""
-    return await database.transact(_ORIGIN, lambda tx: _letter(tx, row, mailer))
+    return await database.transact(_ORIGIN, lambda tx: _letter(tx, mail, mailer))
 
 
-async def _letter(tx: Transaction, row: MailRow, mailer: Mailer) -> EmailMessage | None:
-    user = await store.user_by_id(tx.session, await tx.people.find(row.lookup or b""))
-    profile, letter = await profiles.of(tx, user) if user else None, LETTERS[cast(Kind, row.kind)]
+async def _letter(tx: Transaction, mail: Mail, mailer: Mailer) -> EmailMessage | None:
+    user = await store.user_by_id(tx.session, await tx.people.find(mail.lookup or b""))
+    profile, letter = await profiles.of(tx, user) if user else None, LETTERS[cast(Kind, mail.kind)]
     if user is None or profile is None or user.suspended_at is not None:
         return None
     token = None
     if letter.lifetime is not None:
-        token = await _new_token(tx, user, row, letter.lifetime)
+        token = await _new_token(tx, user, mail, letter.lifetime)
         if token is None:
             return None
     text = letter.text(name=profile.name, token=token)
     return written(sender=mailer.sender, recipient=profile.email, subject=letter.subject, text=text)
 
 
-async def _new_token(tx: Transaction, user: UserRow, row: MailRow, lifetime: timedelta) -> str | None:
+async def _new_token(tx: Transaction, user: UserRow, mail: Mail, lifetime: timedelta) -> str | None:
     """A token to be mailed; None where one was mailed a moment ago, unless this is another try with the same mail."""
     now = datetime.now(UTC)
-    if row.attempts == 1 and await store.was_mailed_since(tx.session, user.id, row.kind, now - QUIET):
+    if mail.attempts == 1 and await store.was_mailed_since(tx.session, user.id, mail.kind, now - QUIET):
         return None
     token = fresh_token()
     await store.forget_expired_tokens(tx.session, user.id, now)
     tx.session.add(
         MailedTokenRow(
             sha256=fingerprint(token),
-            kind=row.kind,
+            kind=mail.kind,
             user_id=user.id,
-            lookup=row.lookup,
+            lookup=mail.lookup,
             mailed_at=now,
             expires_at=now + lifetime,
         )

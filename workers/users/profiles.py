@@ -25,6 +25,13 @@ async def of(tx: Transaction, user: UserRow) -> Profile | None:
     return (await of_all(tx, [user])).get(user.id)
 
 
+async def of_id(tx: Transaction, user_id: UUID) -> Profile | None:
+    """The profile of who has this id; None for nobody, and for who is erased."""
+    personal = await tx.connection.fetchval("SELECT personal FROM users WHERE id = $1", user_id)
+    key = (await tx.people.keys([user_id])).get(user_id)
+    return _opened(key, personal) if key and personal else None
+
+
 async def of_all(tx: Transaction, users: Collection[UserRow]) -> dict[UUID, Profile]:
     """The profiles of those who are not erased."""
     keys = await tx.people.keys([user.id for user in users])

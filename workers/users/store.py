@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import delete, select, text, update
@@ -83,21 +83,6 @@ async def addressed_in_the_clear(db: AsyncSession) -> list[MailRow | MailedToken
 async def set_password_hash(db: AsyncSession, user_id: UUID, password_hash: str) -> None:
     """Keep the same password under another hash."""
     await db.execute(update(UserRow).where(col(UserRow.id) == user_id).values(password_hash=password_hash))
-
-
-async def take_mail(db: AsyncSession, now: datetime, pause: timedelta) -> MailRow | None:
-    """The mail that has been due for longest, which nobody else takes before it is due again."""
-    due = select(MailRow).where(col(MailRow.due_at) <= now).order_by(col(MailRow.due_at)).limit(1)
-    row = await db.scalar(due.with_for_update(skip_locked=True))
-    if row is not None:
-        row.due_at = now + pause * 2**row.attempts
-        row.attempts += 1
-    return row
-
-
-async def forget_mail(db: AsyncSession, mail_id: UUID) -> None:
-    """It was sent, or is not to be."""
-    await db.execute(delete(MailRow).where(col(MailRow.id) == mail_id))
 
 
 async def was_mailed_since(db: AsyncSession, user_id: UUID, kind: str, moment: datetime) -> bool:

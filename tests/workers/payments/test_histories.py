@@ -136,7 +136,7 @@ fates = st.sampled_from(["fine", "fine", "lost before", "lost after", "under way
 attempts = st.tuples(st.sampled_from((None, *COMMANDS)), fates)
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @example([(None, "late"), (COMMANDS[2], "late"), (COMMANDS[0], "lost after")])
 @given(st.lists(attempts, max_size=12))
 def test_whatever_gets_lost_facts_are_said_once_and_the_books_agree(story: list[tuple[Command | None, str]]) -> None:
