@@ -18,6 +18,7 @@ from tests.bench import (
     orders,
     overload,
     page,
+    parts,
     presence,
     reads,
     relay,
@@ -30,6 +31,7 @@ from tests.bench.rounds import Plan
 PIECES: dict[str, ModuleType] = {
     "lane": lane,
     "edge": edge,
+    "parts": parts,
     "reads": reads,
     "latency": latency,
     "relay": relay,

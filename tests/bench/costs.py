@@ -7,7 +7,7 @@ import psutil
 from tests.bench.rounds import Figures
 
 Parts = Mapping[str, Sequence[psutil.Process]]
-"""Processes by the heading of their column."""
+"""Processes, with whatever they start, by the heading of their column."""
 
 
 class Meter:
@@ -22,7 +22,11 @@ class Meter:
         return {part: (now - self._before[part]) / times / unit for part, now in self._seconds().items()}
 
     def _seconds(self) -> dict[str, float]:
-        return {part: sum(map(_used, processes)) for part, processes in self._parts.items()}
+        return {part: sum(map(_used, _families(processes))) for part, processes in self._parts.items()}
+
+
+def _families(processes: Sequence[psutil.Process]) -> set[psutil.Process]:
+    return {*processes, *(child for process in processes for child in process.children(recursive=True))}
 
 
 def _used(process: psutil.Process) -> float:

@@ -42,12 +42,14 @@ class Connection(asyncio.Protocol):
 
 
 class Client:
-    """As many connections to one server as there are requests at once, up to `MOST`; further requests wait."""
+    """As many connections to one server as there are requests at once, up to `MOST`; further requests wait. They carry
+    a token, or want no kept answer."""
 
-    def __init__(self, url: str, *, token: str | None = None) -> None:
+    def __init__(self, url: str, *, token: str | None = None, anew: bool = False) -> None:
         place = urlsplit(url)
         self._host, self._port = place.hostname or "", place.port or 80
         self._headers = f"Host: {place.netloc}\r\n" + (f"Authorization: Bearer {token}\r\n" if token else "")
+        self._headers += "Cache-Control: no-cache\r\n" if anew else ""
         self._idle: list[Connection] = []
         self._all: list[Connection] = []
         self._free = asyncio.Semaphore(MOST)

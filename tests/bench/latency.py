@@ -1,7 +1,8 @@
 """Latency at a fixed rate
 
 500 requests a second leave whatever the server does (open loop), and latency counts from when a request was due. The
-constant answer with a token, counters and a log line at every side; then one product, read from PostgreSQL.
+constant answer with a token, counters and a log line at every side; then one product, read from PostgreSQL (no kept
+answer wanted).
 """
 
 from functools import partial
@@ -40,4 +41,4 @@ def _front(side: Front, seconds: float) -> Figures:
 
 
 def _url(url: str, seconds: float) -> Figures:
-    return open_loop(url, rate=RATE, seconds=seconds)
+    return open_loop(url, rate=RATE, seconds=seconds, anew=True)

@@ -11,8 +11,10 @@ import asyncpg
 import httpx
 import psutil
 
-from tests.bench import node, wrk
+from tests.bench import node
 from tests.bench.ground import Ground, ground
+from tests.bench.h2load import H2LOAD
+from tests.bench.wrk import WRK
 
 _PACKAGES = ("uvloop", "granian", "starlette", "pydantic", "aio-pika", "faststream", "sqlalchemy", "asyncpg")
 
@@ -27,7 +29,7 @@ def describe() -> dict[str, str]:
         "Servers": servers,
         "Python": ", ".join([platform.python_version(), *(f"{name} {version(name)}" for name in _PACKAGES)]),
         "Node": ", ".join([told.stdout.strip(), *(f"{name} {found}" for name, found in node.versions().items())]),
-        "Load": f"wrk {wrk.version()}, on the same machine",
+        "Load": f"wrk {WRK.version(told_by='-v')}, {H2LOAD.version(told_by='--version')}, on the same machine",
     }
 
 

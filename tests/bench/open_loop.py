@@ -18,23 +18,23 @@ WARM_UP_SECONDS = 1.0
 _SHARES = {"p50": 0.5, "p99": 0.99, "p99.9": 0.999}
 
 
-def open_loop(url: str, *, rate: int, seconds: float, token: str | None = None) -> Figures:
+def open_loop(url: str, *, rate: int, seconds: float, token: str | None = None, anew: bool = False) -> Figures:
     """Latencies in ms, and how late the generator itself was. Raises `Failure` if an answer is not a success."""
     # Of the loops and selectors at hand only this pair wakes up between two milliseconds.
     with asyncio.Runner(loop_factory=lambda: asyncio.SelectorEventLoop(selectors.SelectSelector())) as runner:
         gc.collect()
         gc.disable()
         try:
-            latencies, delays = runner.run(_run(url, rate, seconds, token))
+            latencies, delays = runner.run(_run(Client(url, token=token, anew=anew), url, rate, seconds))
         finally:
             gc.enable()
     quantiles = {f"{name} ms": _quantile(latencies, share) for name, share in _SHARES.items()}
     return quantiles | {"sent late, p99 ms": _quantile(delays, 0.99)}
 
 
-async def _run(url: str, rate: int, seconds: float, token: str | None) -> tuple[list[float], list[float]]:
+async def _run(asking: Client, url: str, rate: int, seconds: float) -> tuple[list[float], list[float]]:
     latencies, delays = list[float](), list[float]()
-    async with Client(url, token=token) as client, asyncio.TaskGroup() as visits:
+    async with asking as client, asyncio.TaskGroup() as visits:
         request = client.request("GET", urlsplit(url).path)
 
         async def visit(appointed: float) -> None:

@@ -8,7 +8,9 @@ by the number of orders. "Idle" orders are placed one at a time, and looked at e
 import asyncio
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
 from statistics import median
 from typing import Any
 
@@ -17,13 +19,16 @@ import asyncpg
 from infra.launcher.failure import Failure
 from infra.launcher.state import any_free_port
 from tests.bench.costs import Meter
+from tests.bench.floor import Traffic, bare_commit, traffic_of
 from tests.bench.ground import Ground, ground
 from tests.bench.http import Client
 from tests.bench.rounds import Figures, Plan, Table, spreads, verdict
 from tests.support.customer import visitor
+from tests.support.eventually import eventually
 
 AT_ONCE = 32
 IDLE_ORDERS = 20
+_COST = "core-ms an order"
 _COUNT = "SELECT status, count(*) FROM orders.orders GROUP BY status"
 
 
@@ -35,6 +40,9 @@ def measure(plan: Plan) -> list[Table]:
         for number in range(plan.rounds):
             plan.say(f"orders, round {number + 1} of {plan.rounds}")
             rounds.append(asyncio.run(_round(here, shop, plan.seconds)))
+        plan.say("orders, what one consists of")
+        of_one = asyncio.run(_of_one(here, shop, plan.seconds))
+        bare = asyncio.run(bare_commit(here))
     totals = spreads([figures for figures, _ in rounds])
     costs = {name: spreads([costs[name] for _, costs in rounds]) for name in rounds[0][1]}
     rate, idle = totals["orders/s to confirmed"].median, totals["idle, p50 ms"].median
@@ -43,7 +51,11 @@ def measure(plan: Plan) -> list[Table]:
             f"Wanted: at least 75 orders/s; it is {rate:.0f}: {verdict(rate >= 75)}.",
             f"Wanted: at most 80 ms to confirmed on an idle platform; it is {idle:.0f} ms: {verdict(idle <= 80)}.",
         ),
-        Table("Where an order's processor time goes", costs),
+        Table("Where an order's processor time goes", costs).saying(
+            f"An order is {of_one.commits:.0f} commits and {of_one.messages:.0f} messages. To commit one row and no"
+            f" more costs PostgreSQL and who asks {bare:.2f} core-ms: {of_one.commits * bare:.1f} are the floor of an"
+            f" order's commits. A message costs RabbitMQ {costs['rabbitmq'][_COST].median / of_one.messages:.2f}."
+        ),
     ]
 
 
@@ -61,28 +73,68 @@ def _wish(sku: str) -> bytes:
 
 
 async def _round(here: Ground, wishes: Sequence[bytes], seconds: float) -> tuple[Figures, dict[str, Figures]]:
+    async with _customer(here, wishes) as (client, posts):
+        idle = [await _watch(client, posts[number % len(posts)]) for number in range(IDLE_ORDERS)]
+        meter, began = Meter({name: here.family(name) for name in here.processes}), time.perf_counter()
+        placed = await _placed(here, client, posts, seconds)
+        took, costs = time.perf_counter() - began, meter.each(placed, unit=1e-3)
+    figures: Figures = {
+        "orders/s to confirmed": placed / took,
+        _COST: sum(costs.values()),
+        "idle, p50 ms": median(idle),
+    }
+    return figures, {name: {_COST: cost} for name, cost in costs.items()}
+
+
+async def _of_one(here: Ground, wishes: Sequence[bytes], seconds: float) -> Traffic:
+    async with _customer(here, wishes) as (client, posts):
+
+        async def place() -> int:
+            placed = await _placed(here, client, posts, seconds)
+            await _mailed(here)
+            return placed
+
+        await _mailed(here)
+        return await traffic_of(here, place)
+
+
+async def _nothing_waits(database: asyncpg.Connection) -> bool:
+    return bool(await database.fetchval("SELECT count(*) = 0 FROM users.mails"))
+
+
+async def _mailed(here: Ground) -> None:
+    """Wait until all mails of what was placed have left: they come last."""
+    database = await asyncpg.connect(str(here.runtime["database"]))
+    try:
+        await eventually(partial(_nothing_waits, database), within=120)
+    finally:
+        await database.close()
+
+
+async def _placed(here: Ground, client: Client, posts: Sequence[bytes], seconds: float) -> int:
+    """Place orders for so many seconds, and wait until they are confirmed; how many."""
+    database, began = await asyncpg.connect(str(here.runtime["database"])), time.perf_counter()
+    try:
+        already = await _confirmed(database)
+        placed = await _place(client, posts, seconds)
+        while (confirmed := await _confirmed(database) - already) < placed:
+            await asyncio.sleep(0.05)
+            if time.perf_counter() - began > 60 + seconds * 10:
+                raise Failure(f"{placed - confirmed} of {placed} orders are not confirmed")
+    finally:
+        await database.close()
+    return placed
+
+
+@asynccontextmanager
+async def _customer(here: Ground, wishes: Sequence[bytes]) -> AsyncIterator[tuple[Client, Sequence[bytes]]]:
+    """Somebody new, and how they ask for what they wish."""
     edge = str(here.runtime["edge"])
     async with visitor(edge) as customer:
         await customer.register()
         token = customer.http.headers["Authorization"].removeprefix("Bearer ")
-    database = await asyncpg.connect(str(here.runtime["database"]))
-    try:
-        async with Client(edge, token=token) as client:
-            posts = [client.request("POST", "/orders", wish) for wish in wishes]
-            idle = [await _watch(client, posts[number % len(posts)]) for number in range(IDLE_ORDERS)]
-            already, began = await _confirmed(database), time.perf_counter()
-            meter = Meter({name: here.family(name) for name in here.processes})
-            placed = await _place(client, posts, seconds)
-            while (confirmed := await _confirmed(database) - already) < placed:
-                await asyncio.sleep(0.05)
-                if time.perf_counter() - began > 60 + seconds * 10:
-                    raise Failure(f"{placed - confirmed} of {placed} orders are not confirmed")
-            took, costs = time.perf_counter() - began, meter.each(placed, unit=1e-3)
-    finally:
-        await database.close()
-    total = sum(costs.values())
-    figures: Figures = {"orders/s to confirmed": placed / took, "core-ms an order": total, "idle, p50 ms": median(idle)}
-    return figures, {name: {"core-ms an order": cost} for name, cost in costs.items()}
+    async with Client(edge, token=token) as client:
+        yield client, [client.request("POST", "/orders", wish) for wish in wishes]
 
 
 async def _place(client: Client, posts: Sequence[bytes], seconds: float) -> int:

@@ -28,7 +28,7 @@ _INTRODUCTION = """\
 Made by `./justw bench --write`. Every side is started by the script, on one machine; the sides take turns, and a
 figure is the median of the rounds, with the least and the greatest in brackets. Only ratios within one table mean
 something. `./justw bench lane edge` measures two pieces; `HEDGEROW_AMQP_URL` and `HEDGEROW_RABBITMQ_MANAGEMENT_URL`
-choose another broker. It needs Node and npm for the peers, and wrk (fetched on Debian and Ubuntu).
+choose another broker. It needs Node and npm for the peers, and wrk and h2load (fetched on Debian and Ubuntu).
 """
 _console = Console(highlight=False)
 if not _console.is_terminal:
