@@ -17,7 +17,8 @@ from edge_api.problems import RefusedError, body_too_large, body_too_slow
 MAX_BODY = 1 << 20
 BODY_WITHIN_SECONDS = 10.0
 DISCARD_AT_MOST = 64 << 20
-DISCARD_WITHIN_SECONDS = 1.0
+DISCARD_PAUSE_SECONDS = 1.0
+"""How long nothing may come of a body that is thrown away, before it is answered."""
 
 
 class ClientGoneError(Exception):
@@ -54,9 +55,12 @@ class Incoming:
         if not self._left or waits_for_us or not self._announced():
             return
         left = DISCARD_AT_MOST
+        now = asyncio.get_running_loop().time
+        until = now() + BODY_WITHIN_SECONDS
         with contextlib.suppress(TimeoutError, ClientGoneError):
-            async with asyncio.timeout(DISCARD_WITHIN_SECONDS):
+            async with asyncio.timeout(None) as pausing:
                 while self._left and left > 0:
+                    pausing.reschedule(min(now() + DISCARD_PAUSE_SECONDS, until))
                     left -= len(await self._next())
 
     async def gone(self) -> None:

@@ -105,6 +105,19 @@ async def test_a_larger_body_without_a_length_is_refused_while_it_comes(
     assert sent <= (2 << 20) + (3 << 16)
 
 
+async def test_the_rest_of_a_refused_body_is_not_waited_for_without_end(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(incoming, "DISCARD_PAUSE_SECONDS", 0.05)
+
+    async def stalling() -> AsyncIterator[bytes]:
+        yield b" " * ((1 << 20) + 1)
+        await asyncio.sleep(30)
+
+    response = await world.client.post("/things", content=stalling(), headers=JSON)
+    assert response.status_code == 413
+
+
 @pytest.mark.parametrize("begun", [[], [b"{"], [b"{", b" "]])
 async def test_a_body_that_does_not_arrive_is_given_up(
     world: World, monkeypatch: pytest.MonkeyPatch, begun: list[bytes]

@@ -266,6 +266,19 @@ async def test_a_large_body_is_refused_over_a_real_connection(amqp: str, size: i
         assert (await client.post("/greetings", json={"name": "Ann"})).json() == {"words": "Ann"}
 
 
+async def test_who_sends_a_refused_body_slowly_sees_the_refusal(amqp: str) -> None:
+    async with served(amqp) as client:
+        reader, writer = await asyncio.open_connection("127.0.0.1", client.base_url.port)
+        writer.write(b"POST /greetings HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n")
+        writer.write(b"Content-Length: %d\r\n\r\n" % (2 << 20))
+        for _ in range(16):
+            writer.write(b" " * (1 << 17))
+            await writer.drain()
+            await asyncio.sleep(0.1)
+        assert b" 413 " in await reader.readline()
+        writer.close()
+
+
 async def test_a_body_in_chunks_that_make_no_sense_is_refused(amqp: str) -> None:
     async with served(amqp) as client:
         reader, writer = await asyncio.open_connection("127.0.0.1", client.base_url.port)
