@@ -94,7 +94,7 @@ def read_properties(raw: bytes) -> Properties:
 
 def _read_properties(raw: bytes) -> Properties:
     flags, at = raw[0] << 8 | raw[1], 2
-    if flags & 1:  # more flags follow: there are no more properties in AMQP 0-9-1
+    if flags & 0x0003:  # there are no more properties in AMQP 0-9-1
         raise ValueError("unknown properties")
     read = Properties({})
     if flags & 0x8000:  # content type
@@ -125,8 +125,12 @@ def _read_properties(raw: bytes) -> Properties:
     if flags & 0x0010:
         end = at + 1 + raw[at]
         read.user_id, at = raw[at + 1 : end].decode(), end
-    if at > len(raw):
-        raise ValueError("the properties end behind their message")
+    if flags & 0x0008:  # app id
+        at += 1 + raw[at]
+    if flags & 0x0004:  # cluster id
+        at += 1 + raw[at]
+    if at != len(raw):
+        raise ValueError("the properties do not end where their header ends")
     return read
 
 

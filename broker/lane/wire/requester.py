@@ -35,6 +35,8 @@ from broker.telemetry import LANE_DROPPED
 _REMEMBERED = 1_000
 _TOKEN = 33
 """A correlation id of ours as a short string."""
+_AFTER_CORRELATION_ID = 0x03FF
+"""The flags of the properties that stand behind it (AMQP 0-9-1, 4.2.6.1)."""
 
 
 class WireRequester:
@@ -134,7 +136,8 @@ class WireRequester:
         refused, correlation_id = read.headers.get(OUTCOME) == REFUSED, read.correlation_id or ""
         if (news := read.headers.get(NEWS)) is not None:
             return correlation_id, refused, str(news)
-        if raw[-_TOKEN:] == b"\x20" + correlation_id.encode() and len(raw) < _REMEMBERED:
+        is_last = not int.from_bytes(raw[:2], "big") & _AFTER_CORRELATION_ID
+        if is_last and raw[-_TOKEN:] == b"\x20" + correlation_id.encode() and len(raw) < _REMEMBERED:
             if len(self._outcomes) >= _REMEMBERED:
                 self._outcomes.clear()
             self._outcomes[raw[:-_TOKEN]] = refused

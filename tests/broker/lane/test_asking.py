@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pamqp import commands, frame
 from pamqp.header import ContentHeader
@@ -194,7 +194,15 @@ written = st.fixed_dictionaries(
 )
 
 
+A, B = "a" * 32, "b" * 32
+ONCE_TAKEN_FOR_ITS_ID = [
+    {"correlation_id": A, "app_id": A, "headers": {OUTCOME: REPLIED}},
+    {"correlation_id": A, "app_id": B, "headers": {OUTCOME: REPLIED}},
+]
+
+
 @settings(max_examples=60)
+@example(ONCE_TAKEN_FOR_ITS_ID, [0, 1])
 @given(st.lists(written, min_size=1, max_size=8), st.lists(st.integers(0, 7), max_size=12))
 def test_what_was_read_of_earlier_replies_never_changes_how_a_later_one_is_read(
     replies: list[dict[str, Any]], order: list[int]
