@@ -3,7 +3,6 @@
 Files are replaced whole, so that a reader never sees half of one, and are for their owner only (0600).
 """
 
-import contextlib
 import errno
 import fcntl
 import json
@@ -132,9 +131,17 @@ def why_not(port: int) -> OSError | None:
 
 
 def any_free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on, and that no client gets who does not care which. Raises `Failure`."""
+    """A port of 127.0.0.1 that nobody listens on, and that no client gets who does not care which. Raises `Failure`.
+
+    Until this process ends nobody else who asks is told the same: the UDP port of that number says that it was given.
+    """
     for port in random.sample(_NOT_FOR_CLIENTS, 100):
-        with socket.socket() as attempt, contextlib.suppress(OSError):
-            attempt.bind(("127.0.0.1", port))
+        with socket.socket() as attempt, socket.socket(type=socket.SOCK_DGRAM) as given:
+            try:
+                attempt.bind(("127.0.0.1", port))
+                given.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            given.detach()
             return port
     raise Failure("Of a hundred ports between 20000 and 32000, none is free.")

@@ -14,12 +14,13 @@ import pytest
 from rich.console import Console
 
 from infra.launcher import services
+from infra.launcher import state as state_module
 from infra.launcher.failure import Failure
 from infra.launcher.plugged_in import note_plugin, plugged_in
 from infra.launcher.progress import Progress, shown
 from infra.launcher.services import EDGE_SETTINGS, administrator, edge_port
 from infra.launcher.signing import signing_key
-from infra.launcher.state import REPOSITORY, State
+from infra.launcher.state import REPOSITORY, State, any_free_port
 from tests.infra.conftest import Launcher
 
 pytestmark = pytest.mark.servers
@@ -45,6 +46,13 @@ def test_a_port_is_kept_while_it_is_free(state: State) -> None:
         taken.listen()
         assert State(state.folder, running=True).port("postgresql") == port
         assert state.port("postgresql") != port
+
+
+def test_nobody_is_given_the_port_of_somebody_who_is_about_to_listen(monkeypatch: pytest.MonkeyPatch) -> None:
+    first = any_free_port()
+    monkeypatch.setattr(state_module, "_NOT_FOR_CLIENTS", range(first, first + 100))
+    given = [first, *(any_free_port() for _ in range(10))]
+    assert len(set(given)) == 11
 
 
 def test_the_first_staff_user_and_the_signing_key_are_made_once(state: State) -> None:
