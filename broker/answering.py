@@ -18,11 +18,11 @@ from broker.injection import pick
 from broker.lane import Answer, Ask, LaneError, Request, Requester, refuse
 from broker.logs import trace_of, working_on
 from broker.outbox import Origin
-from broker.patience import Patience, PatienceLostError
 from broker.reader import Json, Reader
 from broker.reading import read
 from broker.reconnecting import BrokerAwayError
 from broker.service import Answerer, Service, Stage
+from broker.shared_timer import SharedTimer, TimeIsUpError
 from broker.telemetry import REQUEST_SECONDS, REQUESTS, log
 from broker.transaction import Database, Transaction, was_broken_off
 from contracts import base
@@ -61,7 +61,7 @@ class Answering:
         self._service = service
         self._database = database
         self._requester = requester
-        self._patience = Patience(tick=TICK_SECONDS)
+        self._timer = SharedTimer(tick=TICK_SECONDS)
 
     async def __call__(self, request: Request) -> Answer:
         """The answer; never raises."""
@@ -77,8 +77,8 @@ class Answering:
 
     async def _safely(self, answerer: Answerer, request: Request) -> Answer | Refusal:
         try:
-            return await self._patience.wait(self._answer(answerer, request), within=request.seconds_left)
-        except PatienceLostError as error:
+            return await self._timer.wait(self._answer(answerer, request), within=request.seconds_left)
+        except TimeIsUpError as error:
             tracing.fail(error)
             return deadline_passed()
         except (LaneError, BrokerAwayError) as error:

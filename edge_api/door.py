@@ -15,7 +15,7 @@ import uuid_utils
 from starlette.applications import Starlette
 from starlette.types import Message, Receive, Scope, Send
 
-from broker.patience import Patience
+from broker.shared_timer import SharedTimer
 from broker.telemetry import log
 from edge_api.gateway import Visit
 from edge_api.incoming import ClientGoneError, Incoming
@@ -47,7 +47,7 @@ class Door:
         self._platform = platform
         self._checks = checks
         self.telemetry = Telemetry()
-        self._patience = Patience()
+        self._timer = SharedTimer()
         self.origins: Origins | None = None
         """The pages of other origins that may ask, if any may."""
         self.in_progress = 0
@@ -86,7 +86,7 @@ class Door:
                 visit.route = template
                 status = await self._serve_platform(scope, receive, send, visit)
             else:
-                incoming = Incoming(scope, receive, self._patience)
+                incoming = Incoming(scope, receive, self._timer)
                 response = await self._response(scope, incoming, visit, preflighted)
                 status, visit.is_stream = response.status, isinstance(response, EventStream)
                 await incoming.discard()

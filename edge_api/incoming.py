@@ -11,7 +11,7 @@ import math
 
 from starlette.types import Receive, Scope
 
-from broker.patience import Patience
+from broker.shared_timer import SharedTimer
 from edge_api.problems import RefusedError, body_too_large, body_too_slow
 
 MAX_BODY = 1 << 20
@@ -28,12 +28,12 @@ class ClientGoneError(Exception):
 class Incoming:
     """One request; its body can be had once."""
 
-    __slots__ = ("_begun", "_left", "_patience", "_receive", "headers")
+    __slots__ = ("_begun", "_left", "_receive", "_timer", "headers")
 
-    def __init__(self, scope: Scope, receive: Receive, patience: Patience) -> None:
+    def __init__(self, scope: Scope, receive: Receive, timer: SharedTimer) -> None:
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
         self._receive = receive
-        self._patience = patience
+        self._timer = timer
         self._begun = False
         length = self.headers.get(b"content-length", b"")
         self._left = int(length) if length.isdigit() else math.inf
@@ -44,7 +44,7 @@ class Incoming:
         if MAX_BODY < self._left < math.inf:
             raise RefusedError(body_too_large())
         try:
-            return await self._patience.wait(self._read(), within=BODY_WITHIN_SECONDS)
+            return await self._timer.wait(self._read(), within=BODY_WITHIN_SECONDS)
         except TimeoutError:
             self._left = 0
             raise RefusedError(body_too_slow()) from None

@@ -9,7 +9,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from starlette.types import Message, Scope
 
 from broker import tracing
-from broker.patience import Patience
+from broker.shared_timer import SharedTimer
 from broker.spans import Spans
 from contracts.base import nobody_there
 from edge_api.gateway import Visit
@@ -50,7 +50,7 @@ async def asked(
 
     headers = [(b"traceparent", f"00-{TRACE}-b7ad6b7169203331-01".encode())]
     scope = {"type": "http", "method": method, "scheme": "https", "headers": headers, "path": "/anna@example.org"}
-    answering = traced(Gateway()).answer(scope, Incoming(scope, receive, Patience()), Visit("1"))
+    answering = traced(Gateway()).answer(scope, Incoming(scope, receive, SharedTimer()), Visit("1"))
     (given,) = await asyncio.gather(answering, return_exceptions=True)
     assert given is outcome
     assert tracing.tracer is not None

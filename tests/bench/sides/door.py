@@ -149,7 +149,7 @@ async def all_ways() -> dict[str, Way]:
         HEALTH: Way(app, telemetry, Asked("GET", "/healthz")),
         **{part: Way(app, telemetry, get, swaps) for part, swaps in _parts(world).items()},
         VERIFIED: Way(app, telemetry, get, [forgetful]),
-        IN_TIME: Way(app, telemetry, post, [(world.app._patience, "wait", _at_once)]),
+        IN_TIME: Way(app, telemetry, post, [(world.app._timer, "wait", _at_once)]),
     }
 
 

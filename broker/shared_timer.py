@@ -12,12 +12,12 @@ from typing import Any, TypeVar
 Value = TypeVar("Value")
 
 
-class PatienceLostError(TimeoutError):
+class TimeIsUpError(TimeoutError):
     """It takes longer than it may."""
 
 
-class Patience:
-    """The tasks that wait, each for one thing at a time, with the time at which they lose patience."""
+class SharedTimer:
+    """The tasks that wait, each for one thing at a time, with the time at which it is up."""
 
     def __init__(self, *, tick: float = 0.5) -> None:
         self._tick_seconds = tick
@@ -25,7 +25,7 @@ class Patience:
         self._ticking = False
 
     async def wait(self, awaited: Coroutine[Any, Any, Value], *, within: float) -> Value:
-        """What is awaited. Raises PatienceLostError."""
+        """What is awaited. Raises TimeIsUpError."""
         task = asyncio.current_task()
         assert task is not None and task not in self._waiting  # noqa: S101, PT018 - only tasks await
         self._waiting[task], cancelled_before = time.monotonic() + within, task.cancelling()
@@ -36,7 +36,7 @@ class Patience:
         except asyncio.CancelledError:
             if task in self._waiting or task.cancelling() > cancelled_before + 1:  # somebody else cancels, too
                 raise
-            raise PatienceLostError from None
+            raise TimeIsUpError from None
         finally:
             if self._waiting.pop(task, None) is None:
                 task.uncancel()

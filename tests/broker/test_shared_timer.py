@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from broker.patience import Patience, PatienceLostError
+from broker.shared_timer import SharedTimer, TimeIsUpError
 
 TICK = 0.02
 
@@ -17,29 +17,29 @@ async def after(seconds: float) -> float:
 
 
 async def test_what_comes_in_time_is_returned() -> None:
-    assert await Patience(tick=TICK).wait(after(0.05), within=5) == 0.05
+    assert await SharedTimer(tick=TICK).wait(after(0.05), within=5) == 0.05
 
 
 async def test_each_wait_has_a_limit_of_its_own() -> None:
-    waits, started = Patience(tick=TICK), time.monotonic()
+    waits, started = SharedTimer(tick=TICK), time.monotonic()
     long = asyncio.create_task(waits.wait(after(0.3), within=5))
-    with pytest.raises(PatienceLostError):
+    with pytest.raises(TimeIsUpError):
         await waits.wait(after(30), within=0.05)
     assert time.monotonic() - started < 0.3
     assert await long == 0.3
 
 
-async def test_after_a_pause_it_loses_patience_as_before() -> None:
-    waits = Patience(tick=TICK)
+async def test_after_a_pause_it_ends_waits_as_before() -> None:
+    waits = SharedTimer(tick=TICK)
     for _ in range(2):
-        with pytest.raises(PatienceLostError):
+        with pytest.raises(TimeIsUpError):
             await waits.wait(after(30), within=0.05)
         await asyncio.sleep(0.1)
 
 
-async def test_who_lost_patience_can_wait_for_something_else() -> None:
-    with pytest.raises(PatienceLostError):
-        await Patience(tick=TICK).wait(after(30), within=0.05)
+async def test_whose_time_was_up_can_wait_for_something_else() -> None:
+    with pytest.raises(TimeIsUpError):
+        await SharedTimer(tick=TICK).wait(after(30), within=0.05)
     assert await after(0.01) == 0.01
     task = asyncio.current_task()
     assert task is not None
@@ -47,15 +47,15 @@ async def test_who_lost_patience_can_wait_for_something_else() -> None:
 
 
 async def test_a_wait_that_somebody_else_cancels_is_cancelled() -> None:
-    task = asyncio.create_task(Patience(tick=TICK).wait(after(30), within=5))
+    task = asyncio.create_task(SharedTimer(tick=TICK).wait(after(30), within=5))
     await asyncio.sleep(0)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
 
 
-async def test_who_is_cancelled_at_the_moment_of_losing_patience_is_cancelled() -> None:
-    task = asyncio.create_task(Patience(tick=TICK).wait(stubborn(0.1), within=0))
+async def test_who_is_cancelled_at_the_moment_when_time_is_up_is_cancelled() -> None:
+    task = asyncio.create_task(SharedTimer(tick=TICK).wait(stubborn(0.1), within=0))
     await asyncio.sleep(2 * TICK)
     assert task.cancelling() == 1
     task.cancel()
@@ -63,24 +63,24 @@ async def test_who_is_cancelled_at_the_moment_of_losing_patience_is_cancelled() 
         await task
 
 
-async def test_what_takes_no_notice_of_lost_patience_is_returned() -> None:
-    assert await Patience(tick=TICK).wait(stubborn(0.1), within=0) == 0.1
+async def test_what_takes_no_notice_of_the_end_is_returned() -> None:
+    assert await SharedTimer(tick=TICK).wait(stubborn(0.1), within=0) == 0.1
     task = asyncio.current_task()
     assert task is not None
     assert task.cancelling() == 0
 
 
 async def test_a_wait_that_has_no_time_left_and_ends_at_once_leaves_nothing_behind() -> None:
-    assert await Patience(tick=TICK).wait(at_once(), within=-1) == "done"
+    assert await SharedTimer(tick=TICK).wait(at_once(), within=-1) == "done"
     assert await after(0.01) == 0.01
 
 
-async def test_who_was_cancelled_before_and_took_no_notice_still_loses_patience() -> None:
+async def test_who_was_cancelled_before_and_took_no_notice_has_a_limit_still() -> None:
     async def work() -> None:
         with contextlib.suppress(asyncio.CancelledError):
             await after(30)
-        with pytest.raises(PatienceLostError):
-            await Patience(tick=TICK).wait(after(30), within=0)
+        with pytest.raises(TimeIsUpError):
+            await SharedTimer(tick=TICK).wait(after(30), within=0)
 
     task = asyncio.create_task(work())
     await asyncio.sleep(0)
@@ -88,10 +88,10 @@ async def test_who_was_cancelled_before_and_took_no_notice_still_loses_patience(
     await task
 
 
-async def test_a_timeout_of_what_is_awaited_is_not_lost_patience() -> None:
+async def test_a_timeout_of_what_is_awaited_is_its_own() -> None:
     with pytest.raises(TimeoutError) as timeout:
-        await Patience(tick=TICK).wait(impatient(), within=5)
-    assert not isinstance(timeout.value, PatienceLostError)
+        await SharedTimer(tick=TICK).wait(impatient(), within=5)
+    assert not isinstance(timeout.value, TimeIsUpError)
 
 
 async def stubborn(seconds: float) -> float:
