@@ -21,7 +21,14 @@ _SETTINGS = {
     "shared_buffers": "128MB",
     "password_encryption": "scram-sha-256",
 }
-_FLEETING = {"fsync": "off", "full_page_writes": "off", "wal_level": "minimal", "max_wal_senders": "0"}
+_FLEETING = {
+    "fsync": "off",
+    "full_page_writes": "off",
+    "wal_level": "minimal",
+    "max_wal_senders": "0",
+    # Among its files: a server that is killed leaves what it has in /dev/shm for ever.
+    "dynamic_shared_memory_type": "mmap",
+}
 
 
 @dataclass(frozen=True)

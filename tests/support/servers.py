@@ -8,9 +8,11 @@ import fcntl
 import os
 import secrets
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import IO, NoReturn
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
@@ -27,6 +29,9 @@ from infra.launcher.schemas import drop_database, make_database
 from infra.launcher.state import REPOSITORY, State
 
 FOLDER = REPOSITORY / ".hedgerow" / "tests"
+MEMORY = Path("/dev/shm")
+ROOM = 4 << 30
+"""Bytes, many times what a run leaves there."""
 
 
 @dataclass(frozen=True)
@@ -103,12 +108,13 @@ def _throw_away(state: State) -> None:
     """Killed, not stopped: RabbitMQ takes six seconds to stop, and nobody needs what it holds."""
     end_leftovers(state.folder, within=0)
     (state.folder / "runtime.json").unlink(missing_ok=True)
-    for server in ("rabbitmq", "postgresql"):
-        shutil.rmtree((state.folder / server).resolve(), ignore_errors=True)
+    for data in ("rabbitmq/data", "rabbitmq", "postgresql"):
+        shutil.rmtree((state.folder / data).resolve(), ignore_errors=True)
 
 
 def _start(state: State, stack: ExitStack) -> RealServers:
     database = find_database(state, durable=False)
+    _keep_in_memory(state.folder / "rabbitmq" / "data")
     broker = _broker(state, stack)
     own = [database.program] if database.program else []
     for program in (*own, *broker.programs):
@@ -122,6 +128,14 @@ def _start(state: State, stack: ExitStack) -> RealServers:
     if broker.programs and database.program:
         state.write("runtime.json", vars(found))
     return found
+
+
+def _keep_in_memory(data: Path) -> None:
+    """Let this folder be one in memory where there is room for it: RabbitMQ can't be told not to wait for the disk, and
+    tests need nothing that survives the machine."""
+    if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > ROOM:
+        data.parent.mkdir(exist_ok=True)
+        data.symlink_to(tempfile.mkdtemp(prefix="hedgerow-tests-", dir=MEMORY))
 
 
 def _broker(state: State, stack: ExitStack) -> Broker:
